@@ -1,1 +1,5 @@
 //! Skeleton.
+
+pub mod dialback;
+pub mod management;
+pub mod sasl;
