@@ -1,1 +1,3 @@
-//! Skeleton.
+//! The cluster.
+
+pub mod custody;
