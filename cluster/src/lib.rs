@@ -1,7 +1,7 @@
 //! The cluster: who belongs to it, who is the home of whom, and the links between its nodes.
 //!
 //! Pure parts (they take `now` as an argument and know no sockets): [`node_id`], [`view`],
-//! [`change`], [`home`], [`lease`], the membership filter and the [`custody`] table. Parts that
+//! [`change`], [`home`], [`lease`], [`filter`] and the [`custody`] table. Parts that
 //! act: membership (gossip) and the mesh.
 #![cfg_attr(
     test,
@@ -14,6 +14,7 @@
 
 pub mod change;
 pub mod custody;
+pub mod filter;
 pub mod home;
 pub mod lease;
 pub mod node_id;

@@ -1,0 +1,355 @@
+//! The membership filter: from what is seen of the nodes to their standings.
+//!
+//! No single sign is enough. Gossip falls silent when datagrams are lost, the mesh's health check
+//! fails when one link is cut, and a lease goes stale when a node cannot reach the store's quorum.
+//! The lease decides who may be a home, because every node reads the same leases; gossip and the
+//! mesh decide who is reachable. Going down takes all three, coming up takes time.
+//!
+//! | gossip | lease | mesh or silence | standing |
+//! |---|---|---|---|
+//! | alive | fresh | | serving |
+//! | alive | stale or absent | | edge only |
+//! | dead | fresh | | as before: others hear it, and views must agree |
+//! | dead | stale or absent | healthy, and heard within 4 s | edge only if it was up |
+//! | dead | stale or absent | failed, or silent for 4 s | down |
+//!
+//! Whoever announces that it leaves is down at once; joining and draining nodes are at most edge
+//! only.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::lease::Lease;
+use crate::node_id::NodeId;
+use crate::view::{MemberState, Standing};
+
+/// The filter's times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterConfig {
+    /// Silence after which a node that gossip calls dead needs no failed health check to be down.
+    pub silence: Duration,
+    /// For so long a node must look well without a break before it is taken up. Zero for the local
+    /// node's first time, and for those whom a filter younger than `settle` sees: it is the
+    /// newcomer then, not they.
+    pub stable: Duration,
+    /// How long a new filter takes nodes up as it finds them.
+    pub settle: Duration,
+    /// Failures older than this are forgotten.
+    pub flap_window: Duration,
+    /// For so long a node must look well after its second failure within the window; doubles with
+    /// each further one.
+    pub flap_hold: Duration,
+    /// The bound of the doubling.
+    pub longest_hold: Duration,
+    /// A pause between two judgements longer than this was the observer's own (it was stopped or
+    /// starved): silence is counted from its end.
+    pub stall: Duration,
+}
+
+impl Default for FilterConfig {
+    fn default() -> Self {
+        Self {
+            silence: Duration::from_secs(4),
+            stable: Duration::from_secs(1),
+            settle: Duration::from_secs(2),
+            flap_window: Duration::from_secs(300),
+            flap_hold: Duration::from_secs(15),
+            longest_hold: Duration::from_secs(240),
+            stall: Duration::from_secs(1),
+        }
+    }
+}
+
+/// What the mesh's health checks of a node last said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Health {
+    /// Nothing yet for this life of the node.
+    #[default]
+    Unknown,
+    /// It answers.
+    Ok,
+    /// It does not answer.
+    Failed,
+}
+
+/// What is seen of one node now: of its highest known generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sighting {
+    /// Which node.
+    pub node: NodeId,
+    /// Which life of it.
+    pub generation: u64,
+    /// What it says about itself.
+    pub state: MemberState,
+    /// Whether gossip's failure detector believes that it lives. Always for the local node.
+    pub alive: bool,
+    /// When gossip last brought a new heartbeat of it.
+    pub last_heard: Instant,
+    /// The mesh's word.
+    pub health: Health,
+    /// The lease table's word; for the local node its own fence: fresh while it may acknowledge.
+    pub lease: Lease,
+}
+
+/// What the filter remembers of one node.
+#[derive(Debug, Clone)]
+struct Track {
+    generation: u64,
+    /// The standing by signs alone, before what the node says about itself caps it.
+    level: Standing,
+    /// Since when it has looked at least like an edge, without a break.
+    edge_since: Option<Instant>,
+    /// Since when it has looked like a home, without a break.
+    home_since: Option<Instant>,
+    /// The present outage has been counted.
+    in_outage: bool,
+    /// It announced that it leaves.
+    left: bool,
+    /// It was first seen while the filter was new.
+    found_at_start: bool,
+    /// When it failed unannounced, within the window; the oldest first.
+    failures: VecDeque<Instant>,
+    seen: bool,
+}
+
+/// Turns sightings into standings. Pure: time comes in with each judgement.
+#[derive(Debug, Clone)]
+pub struct Filter {
+    local: NodeId,
+    config: FilterConfig,
+    tracks: BTreeMap<NodeId, Track>,
+    started: Option<Instant>,
+    judged: Option<Instant>,
+    resumed: Option<Instant>,
+}
+
+impl Filter {
+    /// Bound on remembered nodes; sightings of further ones are ignored.
+    pub const MAX_NODES: usize = 1024;
+    /// Bound on remembered failures of one node: enough for the doubling to reach its bound.
+    const MAX_FAILURES: usize = 16;
+
+    /// A filter that has seen nobody.
+    #[must_use]
+    pub fn new(local: NodeId, config: FilterConfig) -> Self {
+        Self {
+            local,
+            config,
+            tracks: BTreeMap::new(),
+            started: None,
+            judged: None,
+            resumed: None,
+        }
+    }
+
+    /// Judges everybody who is seen now, one sighting for each node. A node that is missing has
+    /// been forgotten by gossip and is down. To be called at every change and a few times a
+    /// second: the passing of time is judged only here.
+    pub fn judge(&mut self, now: Instant, sightings: &[Sighting]) -> BTreeMap<NodeId, Standing> {
+        let started = *self.started.get_or_insert(now);
+        let paused = self
+            .judged
+            .is_some_and(|judged| now.saturating_duration_since(judged) > self.config.stall);
+        if paused {
+            self.resumed = Some(now);
+        }
+        self.judged = Some(now);
+
+        let mut standings = BTreeMap::new();
+        for sighting in sightings {
+            if !self.tracks.contains_key(&sighting.node) && self.tracks.len() >= Self::MAX_NODES {
+                continue;
+            }
+            let track = self
+                .tracks
+                .entry(sighting.node.clone())
+                .or_insert_with(|| Track {
+                    generation: sighting.generation,
+                    level: Standing::Down,
+                    edge_since: None,
+                    home_since: None,
+                    in_outage: false,
+                    left: false,
+                    found_at_start: now.saturating_duration_since(started) <= self.config.settle,
+                    failures: VecDeque::new(),
+                    seen: true,
+                });
+            track.seen = true;
+            let silent = now.saturating_duration_since(
+                self.resumed
+                    .map_or(sighting.last_heard, |r| r.max(sighting.last_heard)),
+            );
+            let at_once = sighting.node == self.local || track.found_at_start;
+            let standing = track.judge(now, &self.config, sighting, silent, at_once);
+            standings.insert(sighting.node.clone(), standing);
+        }
+        self.forget_missing(now);
+        standings
+    }
+
+    fn forget_missing(&mut self, now: Instant) {
+        let config = self.config;
+        self.tracks.retain(|_, track| {
+            if track.seen {
+                track.seen = false;
+                return true;
+            }
+            track.lower(now, Standing::Down);
+            track.edge_since = None;
+            track.home_since = None;
+            track.prune(now, &config);
+            !track.failures.is_empty()
+        });
+    }
+}
+
+impl Track {
+    fn judge(
+        &mut self,
+        now: Instant,
+        config: &FilterConfig,
+        sighting: &Sighting,
+        silent: Duration,
+        at_once: bool,
+    ) -> Standing {
+        self.prune(now, config);
+        if sighting.generation < self.generation {
+            // An older life can only be an echo.
+            return Standing::Down;
+        }
+        if sighting.generation > self.generation {
+            self.restart(now, sighting.generation);
+        }
+        if sighting.state == MemberState::Leaving {
+            self.left = true;
+            self.found_at_start = false;
+            self.level = Standing::Down;
+            self.edge_since = None;
+            self.home_since = None;
+            return Standing::Down;
+        }
+
+        let signs = self.signs(config, sighting, silent);
+        if signs == Standing::Down {
+            self.break_off(now);
+        }
+        since(&mut self.edge_since, now, signs >= Standing::EdgeOnly);
+        since(&mut self.home_since, now, signs == Standing::Serving);
+        if signs < self.level {
+            self.lower(now, signs);
+        } else {
+            let wait = if at_once && self.failures.is_empty() {
+                Duration::ZERO
+            } else {
+                self.hold(config)
+            };
+            let steady = |since: Option<Instant>| {
+                since.is_some_and(|since| now.saturating_duration_since(since) >= wait)
+            };
+            let earned = if steady(self.home_since) {
+                Standing::Serving
+            } else if steady(self.edge_since) {
+                Standing::EdgeOnly
+            } else {
+                Standing::Down
+            };
+            if earned > self.level {
+                self.level = earned;
+                self.in_outage = false;
+            }
+        }
+        match sighting.state {
+            MemberState::Ready => self.level,
+            MemberState::Joining | MemberState::Draining => self.level.min(Standing::EdgeOnly),
+            MemberState::Leaving => Standing::Down,
+        }
+    }
+
+    /// The table of the module's documentation.
+    fn signs(&self, config: &FilterConfig, sighting: &Sighting, silent: Duration) -> Standing {
+        match (sighting.alive, sighting.lease) {
+            (true, Lease::Fresh) => Standing::Serving,
+            (true, Lease::Stale | Lease::Absent) => Standing::EdgeOnly,
+            (false, Lease::Fresh) => self.level,
+            (false, Lease::Stale | Lease::Absent) => {
+                if sighting.health == Health::Failed || silent >= config.silence {
+                    Standing::Down
+                } else {
+                    self.level.min(Standing::EdgeOnly)
+                }
+            }
+        }
+    }
+
+    /// A new life of the node. If nobody announced the end of the old one, that was a failure,
+    /// even if it was too short to be noticed otherwise.
+    fn restart(&mut self, now: Instant, generation: u64) {
+        self.generation = generation;
+        self.break_off(now);
+        self.lower(now, Standing::Down);
+        self.edge_since = None;
+        self.home_since = None;
+        self.left = false;
+        // It is the same newcomer no more.
+        self.found_at_start = false;
+    }
+
+    fn lower(&mut self, now: Instant, to: Standing) {
+        if to >= self.level {
+            return;
+        }
+        self.level = to;
+        if !self.in_outage && !self.left {
+            self.in_outage = true;
+            self.count_failure(now);
+        }
+    }
+
+    /// A flapping node that is held down fails again before its time is over. That counts too, or
+    /// the loop's first failures would be forgotten while it goes on.
+    fn break_off(&mut self, now: Instant) {
+        let held = self.level == Standing::Down && self.failures.len() >= 2;
+        if held && self.edge_since.is_some() && !self.left {
+            self.count_failure(now);
+        }
+    }
+
+    fn count_failure(&mut self, now: Instant) {
+        if self.failures.len() == Filter::MAX_FAILURES {
+            self.failures.pop_front();
+        }
+        self.failures.push_back(now);
+    }
+
+    fn prune(&mut self, now: Instant, config: &FilterConfig) {
+        while let Some(oldest) = self.failures.front()
+            && now.saturating_duration_since(*oldest) > config.flap_window
+        {
+            self.failures.pop_front();
+        }
+    }
+
+    /// For how long the node must look well to be taken up. A node in a crash loop shorter than
+    /// the hold stays down: it is taken up once, and after its second failure no more.
+    fn hold(&self, config: &FilterConfig) -> Duration {
+        match self.failures.len() {
+            0 | 1 => config.stable,
+            failures => {
+                // At most MAX_FAILURES - 2 doublings.
+                let doubled = config.flap_hold.saturating_mul(1 << (failures - 2));
+                doubled.min(config.longest_hold).max(config.stable)
+            }
+        }
+    }
+}
+
+fn since(since: &mut Option<Instant>, now: Instant, holds: bool) {
+    if holds {
+        since.get_or_insert(now);
+    } else {
+        *since = None;
+    }
+}
+
+#[cfg(test)]
+mod tests;
