@@ -1,0 +1,311 @@
+//! The replicated database: starting it, finding its leader, one transaction, one local read.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use hiqlite::tls::{ServerTlsConfig, ServerTlsConfigCerts};
+use hiqlite::{Client, Node, NodeConfig, Param, SnapshotPolicy};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::config::{Bootstrap, ClusterConfig, LogSync, StoreConfig, Tuning};
+use crate::error::StoreError;
+use crate::identity::Identity;
+use crate::schema::STALE_BATCH;
+use crate::statement::Statement;
+
+/// A replicated entry must fit into one log file; the engine panics otherwise. Far above
+/// [`crate::writer::MAX_BATCH_BYTES`].
+const LOG_FILE_BYTES: u32 = 8 * 1024 * 1024;
+
+/// How often a waiting writer looks whether the leader has moved.
+const LEADER_POLL: Duration = Duration::from_millis(20);
+
+/// How long connecting to a new leader may take before the leader is looked up again.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The leader as this node knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Leader {
+    pub(crate) id: u64,
+    pub(crate) api: String,
+}
+
+/// Why one attempt at a transaction has no result.
+pub(crate) enum Failure {
+    /// It was committed before, or is too old.
+    Stale,
+    /// The database refused it and always will.
+    Refused(hiqlite::Error),
+    /// It may have been committed, or may be yet.
+    Unknown,
+}
+
+/// The running engine of this node.
+pub(crate) struct Engine {
+    local: Client,
+    pub(crate) identity: Identity,
+    cluster: Option<ClusterConfig>,
+    /// Connections to nodes that are or were the leader, by member id. The engine's own client is
+    /// not used towards others: it stays with a leader that hangs for 35 s and needs seconds to
+    /// follow one that died, while these are dropped as soon as Raft names another leader.
+    remotes: Mutex<HashMap<u64, Client>>,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("identity", &self.identity)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts the engine and returns once the cluster has a leader that this node knows. Without a
+    /// majority that takes as long as the majority stays away.
+    pub(crate) async fn start(
+        config: &StoreConfig,
+        identity: Identity,
+        secrets: crate::config::Secrets,
+    ) -> Result<Self, StoreError> {
+        let local = Box::pin(hiqlite::start_node(node_config(
+            config, &identity, secrets,
+        )?))
+        .await?;
+        Ok(Self {
+            local,
+            identity,
+            cluster: config.cluster.clone(),
+            remotes: Mutex::new(HashMap::new()),
+        })
+    }
+
+    /// The engine's client of this very node.
+    pub(crate) fn local(&self) -> &Client {
+        &self.local
+    }
+
+    pub(crate) fn cluster(&self) -> Option<&ClusterConfig> {
+        self.cluster.as_ref()
+    }
+
+    /// The leader, if this node knows one.
+    pub(crate) async fn leader(&self) -> Option<Leader> {
+        let metrics = self.local.metrics_db().await.ok()?;
+        let id = metrics.current_leader?;
+        let node = metrics.membership_config.membership().get_node(&id)?;
+        Some(Leader {
+            id,
+            api: node.addr_api.clone(),
+        })
+    }
+
+    /// One attempt at a transaction, given up at the deadline or when the leader moves.
+    pub(crate) async fn attempt(
+        &self,
+        statements: &[Statement],
+        deadline: Instant,
+    ) -> Result<Vec<usize>, Failure> {
+        let Some(leader) = self.leader().await else {
+            sleep(LEADER_POLL).await;
+            return Err(Failure::Unknown);
+        };
+        let Some(client) = self.client_of(&leader, deadline).await else {
+            sleep(LEADER_POLL).await;
+            return Err(Failure::Unknown);
+        };
+        let queries: Vec<(Cow<'static, str>, Vec<Param>)> = statements
+            .iter()
+            .map(|statement| (Cow::Borrowed(statement.sql), statement.params.clone()))
+            .collect();
+        let transaction = Box::pin(client.txn(queries));
+        let result = tokio::select! {
+            result = transaction => result,
+            () = self.moved_from(&leader) => return Err(Failure::Unknown),
+            () = tokio::time::sleep_until(deadline) => return Err(Failure::Unknown),
+        };
+        match result {
+            Ok(rows) => rows
+                .into_iter()
+                .collect::<Result<_, _>>()
+                .map_err(Failure::Refused),
+            Err(error) => Err(classify(error)),
+        }
+    }
+
+    /// A query against this node's copy.
+    pub(crate) async fn query<T>(
+        &self,
+        sql: &'static str,
+        params: Vec<Param>,
+    ) -> Result<Vec<T>, StoreError>
+    where
+        T: for<'a, 'r> From<&'a mut hiqlite::Row<'r>> + Send + 'static,
+    {
+        Ok(self.local.query_map(sql, params).await?)
+    }
+
+    async fn client_of(&self, leader: &Leader, deadline: Instant) -> Option<Client> {
+        let Some(cluster) = &self.cluster else {
+            return Some(self.local.clone());
+        };
+        if leader.id == self.identity.node_id && self.local.is_leader_db().await {
+            return Some(self.local.clone());
+        }
+        if let Some(client) = self.known_remote(leader.id) {
+            return Some(client);
+        }
+        let connect = Client::remote(
+            vec![leader.api.clone()],
+            true,
+            false,
+            cluster.secrets.api.clone(),
+            false,
+            None,
+        );
+        let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
+        let client = timeout_at(deadline, Box::pin(connect)).await.ok()?.ok()?;
+        self.remotes
+            .lock()
+            .expect("no panic while the map is held")
+            .insert(leader.id, client.clone());
+        Some(client)
+    }
+
+    fn known_remote(&self, id: u64) -> Option<Client> {
+        self.remotes
+            .lock()
+            .expect("no panic while the map is held")
+            .get(&id)
+            .cloned()
+    }
+
+    /// Returns when this node knows of another leader than this one, or of none.
+    async fn moved_from(&self, leader: &Leader) {
+        loop {
+            sleep(LEADER_POLL).await;
+            if self.leader().await.as_ref() != Some(leader) {
+                return;
+            }
+        }
+    }
+}
+
+/// Errors of SQLite come back as the result of a committed log entry: final. Everything else is
+/// about reaching the leader or the leader reaching its quorum.
+fn classify(error: hiqlite::Error) -> Failure {
+    use hiqlite::Error as E;
+    match error {
+        E::Transaction(text) if text.contains(STALE_BATCH) => Failure::Stale,
+        error @ (E::Transaction(_)
+        | E::PrepareStatement(_)
+        | E::QueryParams(_)
+        | E::Sqlite(_)
+        | E::ConstraintViolation(_)) => Failure::Refused(error),
+        error => {
+            tracing::debug!(%error, "store write to be tried again");
+            Failure::Unknown
+        }
+    }
+}
+
+fn node_config(
+    config: &StoreConfig,
+    identity: &Identity,
+    secrets: crate::config::Secrets,
+) -> Result<NodeConfig, StoreError> {
+    let data_dir = config
+        .data_dir
+        .to_str()
+        .ok_or(StoreError::Config("the data directory is not UTF-8"))?;
+    let this = Node {
+        id: identity.node_id,
+        addr_raft: identity.advertise_raft.clone(),
+        addr_api: identity.advertise_api.clone(),
+    };
+    let mut node = NodeConfig {
+        node_id: identity.node_id,
+        nodes: std::iter::once(this)
+            .chain(seeds(config, identity))
+            .collect(),
+        data_dir: Cow::Owned(data_dir.to_owned()),
+        wal_sync: match config.log_sync {
+            LogSync::Immediate => hiqlite::LogSync::Immediate,
+            LogSync::Deferred => hiqlite::LogSync::ImmediateAsync,
+        },
+        wal_size: LOG_FILE_BYTES,
+        prepared_statement_cache_capacity: 128,
+        raft_config: raft_config(&config.tuning),
+        secret_raft: secrets.raft,
+        secret_api: secrets.api,
+        health_check_delay: Duration::ZERO,
+        // Who votes is decided by `Store::ensure_voters`, not by who comes first.
+        learner_only: true,
+        ..NodeConfig::default()
+    };
+    let listen = match &config.cluster {
+        Some(cluster) => {
+            let tls = tls(cluster)?;
+            node.tls_raft = Some(tls.clone());
+            node.tls_api = Some(tls);
+            match cluster.listen {
+                std::net::IpAddr::V4(address) => address.to_string(),
+                std::net::IpAddr::V6(address) => format!("[{address}]"),
+            }
+        }
+        None => "127.0.0.1".to_owned(),
+    };
+    node.listen_addr_api = Cow::Owned(listen.clone());
+    node.listen_addr_raft = Cow::Owned(listen);
+    Ok(node)
+}
+
+/// The members that a first start talks to. The engine wants an id with each address but uses it
+/// only to tell others from itself. A later start needs none, and with any it would wait for
+/// another node to lead.
+fn seeds(config: &StoreConfig, identity: &Identity) -> Vec<Node> {
+    let peers = match &config.cluster {
+        Some(ClusterConfig {
+            bootstrap: Bootstrap::Join { peers },
+            ..
+        }) if !identity.joined => peers.as_slice(),
+        _ => &[],
+    };
+    (2..)
+        .filter(|id| *id != identity.node_id)
+        .zip(peers)
+        .map(|(id, peer)| Node {
+            id,
+            addr_raft: peer.clone(),
+            addr_api: peer.clone(),
+        })
+        .collect()
+}
+
+fn raft_config(tuning: &Tuning) -> hiqlite::RaftConfig {
+    let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    hiqlite::RaftConfig {
+        heartbeat_interval: millis(tuning.heartbeat),
+        election_timeout_min: millis(tuning.election_min),
+        election_timeout_max: millis(tuning.election_max),
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(tuning.snapshot_after),
+        replication_lag_threshold: tuning.snapshot_after * 2,
+        // Entries of up to a megabyte: keeps one message of the replication within bounds.
+        max_payload_entries: 24,
+        ..NodeConfig::default_raft_config(tuning.snapshot_after)
+    }
+}
+
+fn tls(cluster: &ClusterConfig) -> Result<ServerTlsConfig, StoreError> {
+    let name = |path: &Path| {
+        path.to_str()
+            .map(str::to_owned)
+            .ok_or(StoreError::Config("a certificate path is not UTF-8"))
+    };
+    Ok(ServerTlsConfig::Specific(ServerTlsConfigCerts::new(
+        name(&cluster.tls.key)?,
+        name(&cluster.tls.certificate)?,
+    )))
+}
