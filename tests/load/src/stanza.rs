@@ -59,11 +59,30 @@ impl Stanza {
         memmem::find(&self.bytes, needle.as_bytes()).is_some()
     }
 
-    /// The first tag named `name` (with this very prefix) at any depth, as a stanza of its own that
-    /// reaches to this element's end: for reading that tag's attributes.
+    /// The first descendant named `name` (with this very prefix), as a stanza of its own that
+    /// reaches to this element's end: for reading its attributes, or for finding the next one.
     pub fn find(&self, name: &str) -> Option<Stanza> {
+        let at = self.tag_from(1, name)?;
+        Some(Self {
+            bytes: self.bytes.slice(at..),
+        })
+    }
+
+    /// The text of this element or of its first descendant named `name`, with references replaced;
+    /// what that element contains is not looked into.
+    pub fn text_of(&self, name: &str) -> Option<Cow<'_, str>> {
+        let text = &self.as_str()[self.tag_from(0, name)?..];
+        let open = text.find('>')?;
+        if text[..open].ends_with('/') {
+            return Some(Cow::Borrowed(""));
+        }
+        let close = text.find(&format!("</{name}>"))?;
+        text.get(open + 1..close).map(unescape)
+    }
+
+    /// Where the first tag of this name begins, at or after `from`.
+    fn tag_from(&self, mut from: usize, name: &str) -> Option<usize> {
         let text = self.as_str();
-        let mut from = 1;
         loop {
             let at = from + memmem::find(&text.as_bytes()[from..], b"<")?;
             let rest = &text[at + 1..];
@@ -71,26 +90,10 @@ impl Stanza {
                 && rest[name.len()..]
                     .starts_with(|c: char| c.is_ascii_whitespace() || c == '/' || c == '>')
             {
-                return Some(Self {
-                    bytes: self.bytes.slice(at..),
-                });
+                return Some(at);
             }
             from = at + 1;
         }
-    }
-
-    /// The text of the first element named `name` at any depth, with references replaced; what it
-    /// contains is not looked into.
-    pub fn text_of(&self, name: &str) -> Option<Cow<'_, str>> {
-        let found = self.find(name)?;
-        let at = self.bytes.len() - found.bytes.len();
-        let text = &self.as_str()[at..];
-        let open = text.find('>')?;
-        if text[..open].ends_with('/') {
-            return Some(Cow::Borrowed(""));
-        }
-        let close = text.find(&format!("</{name}>"))?;
-        text.get(open + 1..close).map(unescape)
     }
 }
 
@@ -217,6 +220,15 @@ mod tests {
         assert_eq!(s.text_of("body").as_deref(), Some("a A<"));
         assert_eq!(s.text_of("bodyx").as_deref(), Some(""));
         assert_eq!(s.text_of("none"), None);
+        assert_eq!(
+            stanza("<challenge xmlns='x'>Zm9v</challenge>")
+                .text_of("challenge")
+                .as_deref(),
+            Some("Zm9v")
+        );
+        let nested = stanza("<q><item n='1'/><item n='2'/></q>");
+        let second = nested.find("item").and_then(|first| first.find("item"));
+        assert_eq!(second.unwrap().raw_attr("n"), Some("2"));
     }
 
     #[test]

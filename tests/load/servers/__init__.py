@@ -1,0 +1,1 @@
+"""Servers to measure, each pair on loopback addresses of its own."""
