@@ -2,10 +2,7 @@
 //! 6121, 7622).
 //!
 //! Nothing here knows a socket, a clock or a source of entropy.
-#![cfg_attr(
-    test,
-    allow(clippy::unwrap_used, reason = "a test fails by panicking")
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod dialback;
 pub mod element;
