@@ -15,6 +15,7 @@
 pub mod change;
 pub mod custody;
 pub mod filter;
+pub mod forward;
 pub mod home;
 pub mod lease;
 pub mod node_id;

@@ -1,0 +1,278 @@
+//! Keeps the link to one peer up: connects, resumes, writes what is queued, reads the
+//! acknowledgements.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use entente_proto::mesh::v1::{LinkAck, LinkBatch, link_ack};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Status, Streaming};
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::dial::{causes, dial};
+use super::fault::LinkFault;
+use super::handler::Lost;
+use super::link::{Attached, LinkSender};
+use super::peer::{self, Peer};
+use super::{Context, wire};
+
+/// What the view says about the peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Where its mesh listens.
+    pub(super) addr: SocketAddr,
+    /// Which life of it the view lists.
+    pub(super) generation: u64,
+    /// Whether frames are taken for it.
+    pub(super) up: bool,
+}
+
+/// The async loop around a [`LinkSender`].
+pub(super) struct LinkDriver {
+    context: Arc<Context>,
+    peer: Arc<Peer>,
+    target: watch::Receiver<Target>,
+    sender: LinkSender,
+    backoff: Backoff,
+}
+
+/// Why a connection, or the attempt at one, is over.
+#[derive(Debug)]
+enum Ended {
+    /// The view says something new about the peer: connect anew at once.
+    Moved,
+    /// The peer's process is another one than before, or forgot us.
+    Reset,
+    /// It failed.
+    Fault(LinkFault),
+}
+
+struct Connection {
+    batches: mpsc::Sender<LinkBatch>,
+    acks: Streaming<LinkAck>,
+}
+
+impl LinkDriver {
+    pub(super) fn new(
+        context: Arc<Context>,
+        peer: Arc<Peer>,
+        target: watch::Receiver<Target>,
+    ) -> Self {
+        let sender = LinkSender::new(context.next_epoch(), context.limits.link.clone());
+        let backoff = Backoff::new(context.limits.backoff_min, context.limits.backoff_max);
+        Self {
+            context,
+            peer,
+            target,
+            sender,
+            backoff,
+        }
+    }
+
+    /// Drives until stopped; then gives back what was not delivered.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            if !self.target.borrow().up && self.peer.outbox.depth().pending > 0 {
+                // Nobody should wait for a peer that is down.
+                self.give_back().await;
+            }
+            let ended = tokio::select! {
+                () = stop.cancelled() => break,
+                ended = self.connection() => ended,
+            };
+            self.peer.link_down(match &ended {
+                Ended::Fault(fault) => Some(fault.clone()),
+                Ended::Moved | Ended::Reset => None,
+            });
+            match ended {
+                Ended::Moved => self.backoff.reset(),
+                Ended::Reset => self.give_back().await,
+                Ended::Fault(fault) => {
+                    debug!(peer = %self.peer.id, %fault, "link down");
+                    tokio::select! {
+                        () = stop.cancelled() => break,
+                        () = self.pause() => {}
+                    }
+                }
+            }
+        }
+        self.peer.link_down(None);
+        self.give_back().await;
+    }
+
+    /// Waits until the next attempt makes sense.
+    async fn pause(&mut self) {
+        let pause = self.backoff.pause(rand::random());
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            Ok(()) = self.target.changed() => self.backoff.reset(),
+            () = self.peer.nudge.notified() => self.backoff.reset(),
+        }
+    }
+
+    /// One connection from dialling to its end.
+    async fn connection(&mut self) -> Ended {
+        let target = *self.target.borrow_and_update();
+        let mut moved = self.target.clone();
+        let opened = tokio::select! {
+            opened = self.open(target) => opened,
+            Ok(()) = moved.changed() => return Ended::Moved,
+        };
+        match opened {
+            Ok(connection) => self.pump(target, connection).await,
+            Err(ended) => ended,
+        }
+    }
+
+    async fn open(&mut self, target: Target) -> Result<Connection, Ended> {
+        let (context, peer) = (&self.context, &self.peer);
+        let channel = dial(context, &peer.id, target.addr)
+            .await
+            .map_err(Ended::Fault)?;
+        // One place only: while it is taken, frames gather for the next batch.
+        let (batches, outgoing) = mpsc::channel(1);
+        let hello = wire::hello(
+            &context.local,
+            context.generation,
+            self.sender.epoch(),
+            &peer.id,
+        );
+        // The channel is new and has room.
+        let _ = batches.try_send(hello);
+        let greet = async {
+            let mut client = peer::client(channel.clone(), context);
+            let mut acks = client
+                .link(ReceiverStream::new(outgoing))
+                .await?
+                .into_inner();
+            let first = acks.message().await?;
+            Ok((first, acks))
+        };
+        let (first, acks) = tokio::time::timeout(context.limits.hello_timeout, greet)
+            .await
+            .map_err(|_| Ended::Fault(LinkFault::Timeout))?
+            .map_err(|status| Ended::Fault(broken(&status)))?;
+        let first = first.ok_or(Ended::Fault(LinkFault::Protocol))?;
+        let welcome = wire::check_welcome(first, &peer.id).map_err(Ended::Fault)?;
+        let never_attached = self.sender.callee().is_none();
+        match self
+            .sender
+            .attach(welcome.generation, welcome.resumed, welcome.received)
+        {
+            // It claims to have frames that were never sent.
+            Attached::MustReset if never_attached => {
+                return Err(Ended::Fault(LinkFault::Protocol));
+            }
+            Attached::MustReset => return Err(Ended::Reset),
+            Attached::Fresh => {}
+            Attached::Resumed { again } => debug!(peer = %peer.id, again, "link resumed"),
+        }
+        // What the welcome acknowledged has left the sender.
+        self.settle();
+        self.backoff.reset();
+        info!(peer = %self.peer.id, generation = welcome.generation, "link up");
+        self.peer.link_up(channel, welcome.generation);
+        Ok(Connection { batches, acks })
+    }
+
+    /// Moves frames and acknowledgements until something ends it.
+    async fn pump(&mut self, target: Target, connection: Connection) -> Ended {
+        let Connection { batches, mut acks } = connection;
+        loop {
+            let unwritten = self.sender.unwritten() > 0;
+            let room = self.sender.room() > 0;
+            tokio::select! {
+                ack = acks.message() => match self.acked(ack) {
+                    Ok(()) => {}
+                    Err(fault) => return Ended::Fault(fault),
+                },
+                place = batches.reserve(), if unwritten => {
+                    let Ok(place) = place else {
+                        return Ended::Fault(LinkFault::Connection("closed".to_owned()));
+                    };
+                    self.top_up();
+                    if let Some(batch) = self.sender.next_batch() {
+                        self.count(&batch.frames);
+                        place.send(wire::batch(batch));
+                    }
+                }
+                () = self.peer.outbox.filled(), if room && !unwritten => self.top_up(),
+                Ok(()) = self.target.changed() => if self.has_moved(target) {
+                    return Ended::Moved;
+                },
+            }
+        }
+    }
+
+    fn has_moved(&mut self, old: Target) -> bool {
+        let new = *self.target.borrow_and_update();
+        // The view may lag behind what the welcome said; only a newer life is news.
+        let newer = self.sender.callee().is_some_and(|g| new.generation > g);
+        new.addr != old.addr || newer || new.up != old.up
+    }
+
+    fn acked(&mut self, ack: Result<Option<LinkAck>, Status>) -> Result<(), LinkFault> {
+        let ack = ack.map_err(|status| broken(&status))?;
+        let ack = ack.ok_or_else(|| LinkFault::Connection("closed".to_owned()))?;
+        let Some(link_ack::Body::Received(received)) = ack.body else {
+            return Err(LinkFault::Protocol);
+        };
+        self.sender.acked(received).map_err(|violation| {
+            warn!(peer = %self.peer.id, %violation, "a peer broke the rules of the link");
+            LinkFault::Protocol
+        })?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes from the queue what fits into the window and the next batch.
+    fn top_up(&mut self) {
+        let limits = &self.context.limits.link;
+        let frames = limits
+            .batch_frames
+            .saturating_sub(self.sender.unwritten())
+            .min(self.sender.room());
+        let sender = &mut self.sender;
+        self.peer
+            .outbox
+            .take(frames, limits.batch_bytes, |frame| sender.push(frame));
+    }
+
+    /// Tells those who wait for it how much has arrived.
+    fn settle(&self) {
+        self.peer.outbox.settle_to(self.sender.outstanding());
+    }
+
+    fn count(&self, frames: &[bytes::Bytes]) {
+        let metrics = &self.peer.metrics;
+        metrics.sent_batches.increment(1);
+        metrics.sent_frames.increment(frames.len() as u64);
+        let bytes: usize = frames.iter().map(bytes::Bytes::len).sum();
+        metrics.sent_bytes.increment(bytes as u64);
+    }
+
+    /// Nobody knows what became of the frames that are not acknowledged, and what is queued must
+    /// not overtake them when the node sends them again: all of it goes back to the node.
+    async fn give_back(&mut self) {
+        let epoch = self.context.next_epoch();
+        let mut frames = self.sender.reset(epoch);
+        self.peer
+            .outbox
+            .take(usize::MAX, usize::MAX, |frame| frames.push(frame));
+        if !frames.is_empty() {
+            let count = frames.len();
+            warn!(peer = %self.peer.id, frames = count, "frames lost");
+            self.peer.lost(count);
+            let peer = self.peer.id.clone();
+            self.context.handler.lost(Lost { peer, frames }).await;
+        }
+        self.settle();
+    }
+}
+
+fn broken(status: &Status) -> LinkFault {
+    LinkFault::Connection(causes(status))
+}

@@ -1,0 +1,212 @@
+//! The queue of frames to one peer.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// Bounded by frames and by bytes; many push, the link takes.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    queue: Mutex<Queue>,
+    max_frames: usize,
+    max_bytes: usize,
+    filled: Notify,
+    room: Notify,
+    settled: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    frames: VecDeque<Bytes>,
+    bytes: usize,
+    /// Frames taken that are neither acknowledged nor lost.
+    on_link: usize,
+    open: bool,
+}
+
+impl Queue {
+    fn pending(&self) -> usize {
+        self.frames.len() + self.on_link
+    }
+}
+
+/// How much waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Depth {
+    /// Frames in the queue.
+    pub(super) frames: usize,
+    /// Bytes in the queue.
+    pub(super) bytes: usize,
+    /// Frames in the queue or on the link.
+    pub(super) pending: usize,
+}
+
+/// Why a frame was not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotQueued {
+    /// No room now.
+    Full,
+    /// The peer is down or gone.
+    Closed,
+}
+
+impl Outbox {
+    /// An empty queue that takes nothing until it is opened.
+    pub(super) fn new(max_frames: usize, max_bytes: usize) -> Self {
+        Self {
+            queue: Mutex::default(),
+            max_frames,
+            max_bytes,
+            filled: Notify::new(),
+            room: Notify::new(),
+            settled: Notify::new(),
+        }
+    }
+
+    pub(super) fn set_open(&self, open: bool) {
+        self.lock().open = open;
+        // Who waits for room has to learn that there will be none.
+        self.room.notify_waiters();
+    }
+
+    pub(super) fn try_push(&self, frame: &Bytes) -> Result<(), NotQueued> {
+        let mut queue = self.lock();
+        if !queue.open {
+            return Err(NotQueued::Closed);
+        }
+        let full = queue.frames.len() >= self.max_frames
+            || queue.bytes.saturating_add(frame.len()) > self.max_bytes;
+        if full && !queue.frames.is_empty() {
+            return Err(NotQueued::Full);
+        }
+        queue.bytes += frame.len();
+        queue.frames.push_back(frame.clone());
+        let first = queue.frames.len() == 1;
+        drop(queue);
+        if first {
+            self.filled.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Waits for room; fails only when closed.
+    pub(super) async fn push(&self, frame: &Bytes) -> Result<(), NotQueued> {
+        loop {
+            let room = self.room.notified();
+            tokio::pin!(room);
+            // From here on no wake-up is missed.
+            room.as_mut().enable();
+            match self.try_push(frame) {
+                Err(NotQueued::Full) => room.await,
+                done => return done,
+            }
+        }
+    }
+
+    /// Resolves when there is something to take; for one waiter.
+    pub(super) async fn filled(&self) {
+        while self.lock().frames.is_empty() {
+            self.filled.notified().await;
+        }
+    }
+
+    /// Moves frames out, in order: at most so many, and none after `max_bytes` are reached.
+    pub(super) fn take(&self, max_frames: usize, max_bytes: usize, mut to: impl FnMut(Bytes)) {
+        let mut queue = self.lock();
+        let (mut taken, mut bytes) = (0, 0);
+        while taken < max_frames && bytes < max_bytes {
+            let Some(frame) = queue.frames.pop_front() else {
+                break;
+            };
+            taken += 1;
+            bytes += frame.len();
+            to(frame);
+        }
+        queue.bytes -= bytes;
+        queue.on_link += taken;
+        drop(queue);
+        if taken > 0 {
+            self.room.notify_waiters();
+        }
+    }
+
+    /// Of the frames taken so many are still neither acknowledged nor lost.
+    pub(super) fn settle_to(&self, on_link: usize) {
+        let mut queue = self.lock();
+        queue.on_link = on_link;
+        let all = queue.pending() == 0;
+        drop(queue);
+        if all {
+            self.settled.notify_waiters();
+        }
+    }
+
+    /// Resolves when nothing is pending.
+    pub(super) async fn settled(&self) {
+        loop {
+            let settled = self.settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
+            if self.lock().pending() == 0 {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// How much waits now.
+    pub(super) fn depth(&self) -> Depth {
+        let queue = self.lock();
+        Depth {
+            frames: queue.frames.len(),
+            bytes: queue.bytes,
+            pending: queue.pending(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        // Nothing panics while the lock is held, so the queue is whole even if poisoned.
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(len: usize) -> Bytes {
+        Bytes::from(vec![0; len])
+    }
+
+    #[test]
+    fn bounded_by_frames_and_by_bytes_but_one_always_fits() {
+        let outbox = Outbox::new(2, 10);
+        assert_eq!(outbox.try_push(&frame(1)), Err(NotQueued::Closed));
+        outbox.set_open(true);
+        assert_eq!(outbox.try_push(&frame(50)), Ok(()));
+        assert_eq!(outbox.try_push(&frame(1)), Err(NotQueued::Full));
+        outbox.take(9, 9, |_| ());
+        assert_eq!(outbox.try_push(&frame(5)), Ok(()));
+        assert_eq!(outbox.try_push(&frame(6)), Err(NotQueued::Full));
+        assert_eq!(outbox.try_push(&frame(5)), Ok(()));
+        assert_eq!(outbox.try_push(&frame(0)), Err(NotQueued::Full));
+        let depth = outbox.depth();
+        assert_eq!((depth.frames, depth.bytes, depth.pending), (2, 10, 3));
+    }
+
+    #[tokio::test]
+    async fn a_waiting_push_goes_on_when_there_is_room_and_ends_when_closed() {
+        let outbox = Outbox::new(1, 10);
+        outbox.set_open(true);
+        outbox.try_push(&frame(1)).expect("room");
+        let take = async { outbox.take(1, 10, |_| ()) };
+        let large = frame(1);
+        let (pushed, ()) = tokio::join!(outbox.push(&large), take);
+        assert_eq!(pushed, Ok(()));
+        let close = async { outbox.set_open(false) };
+        let (pushed, ()) = tokio::join!(outbox.push(&large), close);
+        assert_eq!(pushed, Err(NotQueued::Closed));
+    }
+}
