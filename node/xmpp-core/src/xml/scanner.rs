@@ -157,11 +157,6 @@ impl Scanner {
         self.position
     }
 
-    #[cfg(test)]
-    pub(super) fn searched(&self) -> usize {
-        self.progress.searched
-    }
-
     /// Elements that are open now.
     pub(crate) fn depth(&self) -> usize {
         self.open.len()
