@@ -4,6 +4,8 @@
 //! stanza that is canonical as it comes (nearly all are) shares the memory of the read. A framer
 //! without unread bytes holds no buffer.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, BytesMut};
 
 use crate::element::Element;
@@ -74,7 +76,7 @@ pub struct Framer {
     pending: Pending,
     scope: RootScope,
     /// The root's name as written, which the end tag repeats.
-    root_name: std::borrow::Cow<'static, str>,
+    root_name: Cow<'static, str>,
     content_ns: Option<&'static str>,
     keepalives: u32,
 }
@@ -275,14 +277,10 @@ impl Framer {
                 _ => return Err(XmlFault::StrayText.into()),
             }
         }
-        let bytes_limit = match self.pending {
-            Pending::Nonza | Pending::Ack(_) => self.limits.bytes.min(MAX_NONZA_BYTES),
-            Pending::Nothing | Pending::Stanza(_) => self.limits.bytes,
-        };
         loop {
             let event = self.scanner.step(&self.buffer, &self.scope, &self.limits)?;
             if event == Event::Incomplete {
-                return match self.buffer.len() > bytes_limit {
+                return match self.buffer.len() > self.bytes_limit() {
                     true => Err(XmlFault::TooLarge.into()),
                     false => Ok(None),
                 };
@@ -294,12 +292,19 @@ impl Framer {
                 }
                 Pending::Nonza | Pending::Ack(_) => {}
             }
-            if self.scanner.position() > bytes_limit {
+            if self.scanner.position() > self.bytes_limit() {
                 return Err(XmlFault::TooLarge.into());
             }
             if self.scanner.depth() == 0 {
                 return self.complete().map(Some);
             }
+        }
+    }
+
+    fn bytes_limit(&self) -> usize {
+        match self.pending {
+            Pending::Nonza | Pending::Ack(_) => self.limits.bytes.min(MAX_NONZA_BYTES),
+            Pending::Nothing | Pending::Stanza(_) => self.limits.bytes,
         }
     }
 
@@ -356,9 +361,6 @@ impl Framer {
                 frame
             }
             Pending::Nonza | Pending::Nothing => {
-                if len > MAX_NONZA_BYTES {
-                    return Err(XmlFault::TooLarge.into());
-                }
                 let bytes = self.buffer.split_to(len);
                 Frame::Nonza(self.parse_nonza(&bytes)?)
             }

@@ -53,7 +53,7 @@ impl Stanza {
     /// Whatever breaks XML, the canonical form or the rules for stanzas.
     pub fn parse(bytes: Bytes) -> Result<Self, StanzaFault> {
         let stanza = Self::parse_tolerant(bytes)?;
-        match stanza.head.fault {
+        match stanza.fault() {
             Some(fault) => Err(fault),
             None => Ok(stanza),
         }
@@ -150,7 +150,7 @@ impl Stanza {
     /// Whether the stanza reports an error: nothing may answer it with an error.
     #[must_use]
     pub fn is_error(&self) -> bool {
-        self.head.fault != Some(StanzaFault::UnknownType)
+        self.head.other_fault != Some(StanzaFault::UnknownType)
             && matches!(
                 self.head.kind,
                 StanzaType::Message(MessageType::Error)
@@ -162,7 +162,7 @@ impl Stanza {
     /// Which rule for stanzas this one breaks, if any.
     #[must_use]
     pub fn fault(&self) -> Option<StanzaFault> {
-        self.head.fault
+        self.head.fault()
     }
 
     /// The sender; `None` too if it is not an address (see [`Stanza::fault`]).
@@ -264,6 +264,11 @@ impl Stanza {
     pub fn to_element(&self) -> Element {
         Element::parse(&self.bytes, ns::CLIENT, &Limits::TRUSTED)
             .expect("the bytes of a stanza were scanned before")
+    }
+
+    #[cfg(test)]
+    pub(crate) fn head(&self) -> &Head {
+        &self.head
     }
 
     fn text(&self, span: Span) -> &str {

@@ -22,15 +22,21 @@ def decode_name(packet, at):
 
 
 class NameServer:
-    """`domains`: {domain: (address, S2S port)}. Serves on a thread until `close`."""
+    """`domains`: {domain: (address, S2S port)}. Serves on a thread until `close`.
+
+    SRV targets are written as addresses ('127.0.0.2' is a name like any other to DNS): ejabberd asks
+    its own resolver for SRV, but the C library, hence /etc/resolv.conf, for the target's address;
+    so it finds the peer without a change to the machine. Prosody asks us for that 'name', and gets
+    it.
+    """
 
     def __init__(self, address, port, domains):
         self.address, self.port = address, port
         self.records = {}
         for domain, (host, s2s) in domains.items():
-            data = struct.pack("!HHH", 0, 1, s2s) + encode_name(f"xmpp.{domain}")
+            data = struct.pack("!HHH", 0, 1, s2s) + encode_name(host)
             self.records[f"_xmpp-server._tcp.{domain}"] = {SRV: data}
-            for name in (domain, f"xmpp.{domain}"):
+            for name in (domain, host):
                 self.records[name] = {A: socket.inet_aton(host)}
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, port))

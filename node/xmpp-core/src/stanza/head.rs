@@ -27,10 +27,21 @@ pub(crate) struct Head {
     pub(super) payloads: Payloads,
     pub(super) priority: i8,
     pub(super) show: Option<Show>,
-    pub(super) fault: Option<StanzaFault>,
+    pub(super) malformed_from: bool,
+    pub(super) malformed_to: bool,
+    /// The first broken rule besides the addresses'.
+    pub(super) other_fault: Option<StanzaFault>,
 }
 
 impl Head {
+    pub(super) fn fault(&self) -> Option<StanzaFault> {
+        match (self.malformed_from, self.malformed_to) {
+            (true, _) => Some(StanzaFault::MalformedFrom),
+            (false, true) => Some(StanzaFault::MalformedTo),
+            (false, false) => self.other_fault,
+        }
+    }
+
     /// Moves everything behind `from` by `delta` bytes.
     pub(super) fn shift(&mut self, from: u32, delta: i64) {
         let moved = |at: u32| match at >= from {
@@ -109,7 +120,9 @@ impl HeadBuilder {
                 payloads: Payloads::default(),
                 priority: 0,
                 show: None,
-                fault: None,
+                malformed_from: false,
+                malformed_to: false,
+                other_fault: None,
             },
             children: 0,
             wanted: None,
@@ -132,11 +145,11 @@ impl HeadBuilder {
             match attribute.name.whole().of(bytes) {
                 b"to" => match address(value.of(bytes)) {
                     Ok(jid) => self.head.to = Some(jid),
-                    Err(_) => self.blame(StanzaFault::MalformedTo),
+                    Err(_) => self.head.malformed_to = true,
                 },
                 b"from" => match address(value.of(bytes)) {
                     Ok(jid) => self.head.from = Some(jid),
-                    Err(_) => self.blame(StanzaFault::MalformedFrom),
+                    Err(_) => self.head.malformed_from = true,
                 },
                 b"id" => self.head.id = Some(value),
                 b"type" => self.head.type_ = Some(value),
@@ -177,7 +190,7 @@ impl HeadBuilder {
 
     /// Keeps the first fault.
     fn blame(&mut self, fault: StanzaFault) {
-        self.head.fault.get_or_insert(fault);
+        self.head.other_fault.get_or_insert(fault);
     }
 
     /// Takes an event after the first tag.

@@ -69,11 +69,8 @@ impl Stanza {
         let (id, type_, lang) = (head.id.take(), head.type_.take(), head.lang.take());
         head.shift(old_end, new_end - i64::from(old_end));
         (head.id, head.type_, head.lang) = (id, type_, lang);
-        head.fault = head.fault.filter(|fault| match fault {
-            StanzaFault::MalformedFrom => from.is_none(),
-            StanzaFault::MalformedTo => to.is_none(),
-            _ => true,
-        });
+        head.malformed_from &= from.is_none();
+        head.malformed_to &= to.is_none();
         Self::from_parts(out.freeze(), head)
     }
 
@@ -109,7 +106,7 @@ impl Stanza {
     /// results, and presence that is unavailable or a probe.
     #[must_use]
     pub fn error_reply(&self, error: &StanzaError, include_original: bool) -> Option<Self> {
-        let unknown = self.head.fault == Some(StanzaFault::UnknownType);
+        let unknown = self.head.other_fault == Some(StanzaFault::UnknownType);
         let silent = matches!(
             self.head.kind,
             StanzaType::Iq(IqType::Result)

@@ -157,6 +157,11 @@ impl Scanner {
         self.position
     }
 
+    #[cfg(test)]
+    pub(super) fn searched(&self) -> usize {
+        self.progress.searched
+    }
+
     /// Elements that are open now.
     pub(crate) fn depth(&self) -> usize {
         self.open.len()
