@@ -78,7 +78,8 @@ pub struct ClusterConfig {
 /// What a node with an empty data directory does.
 #[derive(Debug, Clone)]
 pub enum Bootstrap {
-    /// Found a new cluster. Exactly one node does this once.
+    /// Found a new cluster. Exactly one node does this once. Configure it to join like all others
+    /// afterwards: with this setting, a node that lost its disk would found a second cluster.
     First,
     /// Join through any of these members (`host:port` of their request ports). Only the joiner
     /// needs the list; the cluster need not know the joiner.
@@ -127,15 +128,18 @@ pub enum LogSync {
 /// Timers of the replication. They must be the same on every node.
 ///
 /// A dead leader is replaced after `election_max` (the lease of the old one) plus a random time
-/// between `election_min` and `election_max`. Shorter means a shorter gap in writes and more
-/// needless elections on a starved machine.
+/// between `election_min` and `election_max`, counted from its last sign of life. Shorter means a
+/// shorter gap in writes and more needless elections on a starved machine.
 #[derive(Debug, Clone, Copy)]
 pub struct Tuning {
-    /// How often a leader without writes says that it lives. Default 150 ms.
+    /// How often a leader without writes says that it lives, and how long it waits for the answer
+    /// to each replication message. A round trip plus a disk's fsync must fit in, or nothing can be
+    /// committed at all. Default 600 ms, for links that have become bad and disks that have become
+    /// slow.
     pub heartbeat: Duration,
-    /// Default 400 ms.
+    /// Default 700 ms.
     pub election_min: Duration,
-    /// Default 800 ms.
+    /// Default 1.1 s.
     pub election_max: Duration,
     /// How long a voter must be missing before a learner takes its place. Default 30 s.
     pub voter_grace: Duration,
@@ -147,9 +151,9 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(150),
-            election_min: Duration::from_millis(400),
-            election_max: Duration::from_millis(800),
+            heartbeat: Duration::from_millis(600),
+            election_min: Duration::from_millis(700),
+            election_max: Duration::from_millis(1100),
             voter_grace: Duration::from_secs(30),
             snapshot_after: 10_000,
         }

@@ -70,10 +70,9 @@ impl Engine {
         identity: Identity,
         secrets: crate::config::Secrets,
     ) -> Result<Self, StoreError> {
-        let local = Box::pin(hiqlite::start_node(node_config(
-            config, &identity, secrets,
-        )?))
-        .await?;
+        let members = members(config, &identity).await?;
+        let node = node_config(config, &identity, members, secrets)?;
+        let local = Box::pin(hiqlite::start_node(node)).await?;
         Ok(Self {
             local,
             identity,
@@ -214,22 +213,16 @@ fn classify(error: hiqlite::Error) -> Failure {
 fn node_config(
     config: &StoreConfig,
     identity: &Identity,
+    nodes: Vec<Node>,
     secrets: crate::config::Secrets,
 ) -> Result<NodeConfig, StoreError> {
     let data_dir = config
         .data_dir
         .to_str()
         .ok_or(StoreError::Config("the data directory is not UTF-8"))?;
-    let this = Node {
-        id: identity.node_id,
-        addr_raft: identity.advertise_raft.clone(),
-        addr_api: identity.advertise_api.clone(),
-    };
     let mut node = NodeConfig {
         node_id: identity.node_id,
-        nodes: std::iter::once(this)
-            .chain(seeds(config, identity))
-            .collect(),
+        nodes,
         data_dir: Cow::Owned(data_dir.to_owned()),
         wal_sync: match config.log_sync {
             LogSync::Immediate => hiqlite::LogSync::Immediate,
@@ -262,26 +255,25 @@ fn node_config(
     Ok(node)
 }
 
-/// The members that a first start talks to. The engine wants an id with each address but uses it
-/// only to tell others from itself. A later start needs none, and with any it would wait for
-/// another node to lead.
-fn seeds(config: &StoreConfig, identity: &Identity) -> Vec<Node> {
-    let peers = match &config.cluster {
-        Some(ClusterConfig {
-            bootstrap: Bootstrap::Join { peers },
-            ..
-        }) if !identity.joined => peers.as_slice(),
-        _ => &[],
+/// The members that a first start talks to, itself included. A later start needs none, and with
+/// any it would wait for another node to lead.
+async fn members(config: &StoreConfig, identity: &Identity) -> Result<Vec<Node>, StoreError> {
+    let this = Node {
+        id: identity.node_id,
+        addr_raft: identity.advertise_raft.clone(),
+        addr_api: identity.advertise_api.clone(),
     };
-    (2..)
-        .filter(|id| *id != identity.node_id)
-        .zip(peers)
-        .map(|(id, peer)| Node {
-            id,
-            addr_raft: peer.clone(),
-            addr_api: peer.clone(),
-        })
-        .collect()
+    let mut members = match &config.cluster {
+        // A seed founds a cluster whatever the configuration says about joining.
+        Some(cluster) if !identity.joined && !identity.seeded => match &cluster.bootstrap {
+            Bootstrap::Join { peers } => crate::join::discover(cluster, peers).await?,
+            Bootstrap::First => Vec::new(),
+        },
+        _ => Vec::new(),
+    };
+    members.retain(|member| member.id != this.id);
+    members.push(this);
+    Ok(members)
 }
 
 fn raft_config(tuning: &Tuning) -> hiqlite::RaftConfig {

@@ -11,6 +11,7 @@ mod config;
 mod engine;
 mod error;
 mod identity;
+mod join;
 mod lease;
 mod offline;
 mod roster;

@@ -39,14 +39,15 @@ impl StoreStatus {
 pub struct Member {
     /// Its id.
     pub id: u64,
-    /// Its node name; empty until it has completed its first start.
+    /// Its node name; empty until it has completed its first start, and again once the node has
+    /// joined anew as another member.
     pub name: String,
     /// `host:port` of its request port.
     pub api: String,
 }
 
-struct Name {
-    id: u64,
+pub(crate) struct Name {
+    pub(crate) id: u64,
     name: String,
 }
 

@@ -115,13 +115,21 @@ impl Store {
         Ok(store)
     }
 
-    /// Tells the cluster this member's name, and waits for this copy to catch up.
+    /// Tells the cluster this member's name, and waits for this copy to catch up. A node that lost
+    /// its disk may come back as another member; the old one loses the name, which marks it as gone.
     async fn announce(&self) -> Result<(), StoreError> {
-        self.commit(vec![Statement::new(
-            "INSERT INTO members (id, name) VALUES (?1, ?2)
-            ON CONFLICT (id) DO UPDATE SET name = excluded.name",
-            [integer(self.node_id()), text(&self.inner.config.node_name)],
-        )])
+        let name = &self.inner.config.node_name;
+        self.commit(vec![
+            Statement::new(
+                "UPDATE members SET name = '' WHERE name = ?2 AND id <> ?1",
+                [integer(self.node_id()), text(name)],
+            ),
+            Statement::new(
+                "INSERT INTO members (id, name) VALUES (?1, ?2)
+                ON CONFLICT (id) DO UPDATE SET name = excluded.name",
+                [integer(self.node_id()), text(name)],
+            ),
+        ])
         .await?;
         self.until_visible().await
     }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::error::StoreError;
-use crate::status::StoreStatus;
+use crate::statement::{Statement, integer};
+use crate::status::{Name, StoreStatus};
 use crate::store::Store;
 
 /// A membership change waits for its commit; the leader itself gives up after 40 s.
@@ -35,6 +36,8 @@ enum Step {
     Promote(BTreeSet<u64>),
     /// Make this voter a learner.
     Demote(u64),
+    /// Forget this learner.
+    Remove(u64),
 }
 
 /// Since when voters have been missing.
@@ -76,15 +79,21 @@ fn wanted(members: usize) -> usize {
     }
 }
 
-/// The next step, if one is due. `lost` are voters whose grace is over.
+/// The next step, if one is due. `lost` are voters whose grace is over, `gone` are members whose
+/// node has joined again as another one.
 fn plan(
     leader: u64,
     voters: &BTreeSet<u64>,
     learners: &BTreeSet<u64>,
     live: &BTreeSet<u64>,
     lost: &BTreeSet<u64>,
+    gone: &BTreeSet<u64>,
 ) -> Option<Step> {
-    let wanted = wanted(voters.len() + learners.len());
+    if let Some(id) = learners.intersection(gone).next() {
+        return Some(Step::Remove(*id));
+    }
+    let members = voters.union(learners).filter(|id| !gone.contains(id));
+    let wanted = wanted(members.count());
     let mut candidates = learners.iter().filter(|id| live.contains(id)).copied();
     if voters.len() > wanted {
         // Those that do not answer first, the leader never.
@@ -134,7 +143,11 @@ impl Store {
             .collect();
         let (voters, learners) = (ids(&status.voters), ids(&status.learners));
         let lost = self.inner.voters.lost(&voters, &live, Instant::now());
-        let Some(step) = plan(status.node_id, &voters, &learners, &live, &lost) else {
+        let gone = self
+            .read_now::<Name>("SELECT id, name FROM members WHERE name = ''", Vec::new())
+            .await?;
+        let gone = gone.into_iter().map(|member| member.id).collect();
+        let Some(step) = plan(status.node_id, &voters, &learners, &live, &lost, &gone) else {
             return Ok(VoterChange::Settled);
         };
         tracing::info!(?step, "store voters change");
@@ -149,6 +162,17 @@ impl Store {
                     },
                 )
                 .await?;
+            }
+            Step::Remove(id) => {
+                self.manage(
+                    &status,
+                    Request::Leave {
+                        id,
+                        stay_as_learner: false,
+                    },
+                )
+                .await?;
+                self.forget(id).await?;
             }
         }
         Ok(VoterChange::Changed)
@@ -177,7 +201,17 @@ impl Store {
             },
         )
         .await?;
+        self.forget(id).await?;
         self.remove_lease(node_name).await
+    }
+
+    async fn forget(&self, id: u64) -> Result<(), StoreError> {
+        self.commit(vec![
+            Statement::new("DELETE FROM members WHERE id = ?1", [integer(id)]),
+            Statement::new("DELETE FROM progress WHERE node = ?1", [integer(id)]),
+        ])
+        .await
+        .map(drop)
     }
 
     async fn manage(&self, status: &StoreStatus, request: Request) -> Result<(), StoreError> {
@@ -186,11 +220,7 @@ impl Store {
             return Err(StoreError::Config("there is no leader to ask"));
         };
         let failed = |error: reqwest::Error| StoreError::Management(Box::new(error));
-        let client = reqwest::Client::builder()
-            .http2_prior_knowledge()
-            .timeout(CHANGE_TIMEOUT)
-            .build()
-            .map_err(failed)?;
+        let client = crate::join::management_client(CHANGE_TIMEOUT)?;
         let url = format!("https://{}/cluster/membership/sqlite", leader.api);
         let (request, body) = match request {
             Request::Voters(voters) => (client.post(url), serde_json::json!(voters)),
@@ -240,39 +270,103 @@ mod tests {
 
     #[test]
     fn one_becomes_three_in_one_step_and_never_two() {
-        let step = plan(1, &set(&[1]), &set(&[2]), &set(&[1, 2]), &set(&[]));
+        let step = plan(
+            1,
+            &set(&[1]),
+            &set(&[2]),
+            &set(&[1, 2]),
+            &set(&[]),
+            &set(&[]),
+        );
         assert_eq!(step, None);
-        let step = plan(1, &set(&[1]), &set(&[2, 3]), &set(&[1, 2]), &set(&[]));
+        let step = plan(
+            1,
+            &set(&[1]),
+            &set(&[2, 3]),
+            &set(&[1, 2]),
+            &set(&[]),
+            &set(&[]),
+        );
         assert_eq!(step, None, "the third does not live");
-        let step = plan(1, &set(&[1]), &set(&[2, 3]), &set(&[1, 2, 3]), &set(&[]));
+        let step = plan(
+            1,
+            &set(&[1]),
+            &set(&[2, 3]),
+            &set(&[1, 2, 3]),
+            &set(&[]),
+            &set(&[]),
+        );
         assert_eq!(step, Some(Step::Promote(set(&[1, 2, 3]))));
     }
 
     #[test]
     fn a_change_that_was_cut_short_goes_on() {
-        let step = plan(1, &set(&[1, 2]), &set(&[3]), &set(&[1, 2, 3]), &set(&[]));
+        let step = plan(
+            1,
+            &set(&[1, 2]),
+            &set(&[3]),
+            &set(&[1, 2, 3]),
+            &set(&[]),
+            &set(&[]),
+        );
         assert_eq!(step, Some(Step::Promote(set(&[1, 2, 3]))));
     }
 
     #[test]
     fn a_lost_voter_is_replaced_first_and_demoted_then() {
         let (voters, learners, live) = (set(&[1, 2, 3]), set(&[4]), set(&[1, 2, 4]));
-        assert_eq!(plan(1, &voters, &learners, &live, &set(&[])), None);
-        let step = plan(1, &voters, &learners, &live, &set(&[3]));
+        assert_eq!(
+            plan(1, &voters, &learners, &live, &set(&[]), &set(&[])),
+            None
+        );
+        let step = plan(1, &voters, &learners, &live, &set(&[3]), &set(&[]));
         assert_eq!(step, Some(Step::Promote(set(&[1, 2, 3, 4]))));
-        let step = plan(1, &set(&[1, 2, 3, 4]), &set(&[]), &live, &set(&[3]));
+        let step = plan(
+            1,
+            &set(&[1, 2, 3, 4]),
+            &set(&[]),
+            &live,
+            &set(&[3]),
+            &set(&[]),
+        );
         assert_eq!(step, Some(Step::Demote(3)));
     }
 
     #[test]
+    fn a_member_that_came_back_as_another_makes_room() {
+        let (learners, live, gone) = (set(&[4]), set(&[2, 3, 4]), set(&[1]));
+        let three = set(&[1, 2, 3]);
+        let step = plan(2, &three, &learners, &live, &gone, &gone);
+        assert_eq!(step, Some(Step::Promote(set(&[1, 2, 3, 4]))));
+        let step = plan(2, &set(&[1, 2, 3, 4]), &set(&[]), &live, &gone, &gone);
+        assert_eq!(step, Some(Step::Demote(1)));
+        let step = plan(2, &set(&[2, 3, 4]), &set(&[1]), &live, &set(&[]), &gone);
+        assert_eq!(step, Some(Step::Remove(1)));
+    }
+
+    #[test]
     fn death_alone_takes_no_vote_away() {
-        let step = plan(1, &set(&[1, 2, 3]), &set(&[]), &set(&[1, 2]), &set(&[3]));
+        let step = plan(
+            1,
+            &set(&[1, 2, 3]),
+            &set(&[]),
+            &set(&[1, 2]),
+            &set(&[3]),
+            &set(&[]),
+        );
         assert_eq!(step, None);
     }
 
     #[test]
     fn after_a_removal_two_members_have_one_voter() {
-        let step = plan(2, &set(&[1, 2]), &set(&[]), &set(&[1, 2]), &set(&[]));
+        let step = plan(
+            2,
+            &set(&[1, 2]),
+            &set(&[]),
+            &set(&[1, 2]),
+            &set(&[]),
+            &set(&[]),
+        );
         assert_eq!(step, Some(Step::Demote(1)));
     }
 

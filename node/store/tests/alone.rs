@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use entente_store::{
-    LogSync, RosterEntry, ScramKeys, ScramSet, Store, StoreConfig, StoreError, Subscription, Write,
-    WriteOutcome, recover_alone, restore,
+    Bootstrap, ClusterConfig, LogSync, RosterEntry, ScramKeys, ScramSet, Secrets, Store,
+    StoreConfig, StoreError, Subscription, TlsFiles, Write, WriteOutcome, recover_alone, restore,
 };
 
 fn config(dir: &Path) -> StoreConfig {
@@ -332,4 +332,36 @@ async fn a_backup_founds_a_new_store_and_a_stopped_one_can_be_recovered() {
     let store = Store::open(config(old.path())).await.unwrap();
     assert_eq!(ids(&store, "a@x").await, ["1", "2"]);
     store.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_member_that_trusts_anybody_does_not_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let cluster = ClusterConfig {
+        listen: [127, 0, 0, 1].into(),
+        advertise_raft: "localhost:1".into(),
+        advertise_api: "localhost:2".into(),
+        bootstrap: Bootstrap::First,
+        tls: TlsFiles {
+            certificate: dir.path().join("node.pem"),
+            key: dir.path().join("node.key"),
+            ca: dir.path().join("ca.pem"),
+        },
+        secrets: Secrets {
+            raft: "0123456789abcdef".into(),
+            api: "0123456789abcdef".into(),
+        },
+    };
+    let member = |cluster| StoreConfig::member(dir.path(), "n1", cluster);
+    let opened = Store::open(member(cluster.clone())).await;
+    assert!(matches!(opened, Err(StoreError::TrustRoots { .. })));
+    let short = ClusterConfig {
+        secrets: Secrets {
+            raft: "short".into(),
+            api: "short".into(),
+        },
+        ..cluster
+    };
+    let opened = Store::open(member(short)).await;
+    assert!(matches!(opened, Err(StoreError::Config(_))));
 }
