@@ -13,5 +13,6 @@ pub mod management;
 pub mod ns;
 pub mod sasl;
 pub mod stanza;
+pub mod stream;
 pub mod writer;
 pub mod xml;

@@ -7,6 +7,10 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::element::Element;
+use crate::error::{StreamCondition, StreamError};
+use crate::ns;
+
 /// How much may wait for an acknowledgement before the stream is given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueueLimits {
@@ -94,6 +98,13 @@ impl SentQueue {
         Ok(())
     }
 
+    /// Notes a stanza that was handed over as the stream died: what was in flight between the
+    /// shell and its stream then is the only bound.
+    pub(crate) fn push_above_limits(&mut self, unacked: Unacked) {
+        self.bytes += unacked.stanza.len();
+        self.waiting.push_back(unacked);
+    }
+
     /// Takes the peer's `h` and gives back the stanzas it covers, oldest first.
     ///
     /// # Errors
@@ -159,40 +170,79 @@ impl SentQueue {
 }
 
 /// What we received, and how much of it the next holder has taken over.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+///
+/// `h` counts without gaps: a stanza that this stream answered by itself counts once everything
+/// before it does.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct ReceivedCount {
-    handled: u32,
-    unhandled: u32,
+    h: u32,
+    /// Stanzas given to the shell, ever.
+    given: u64,
+    /// Stanzas of those that have receipts.
+    receipted: u64,
+    /// Stanzas handled here: how many, and the value of `given` when they came in. One entry for
+    /// each value of `given`, so never more entries than stanzas without receipts.
+    own: VecDeque<(u64, u32)>,
 }
 
 impl ReceivedCount {
-    /// One more stanza came in; it does not count in `h` yet.
+    /// One more stanza came in and goes to the shell; it does not count in `h` yet.
     pub fn received(&mut self) {
-        self.unhandled = self.unhandled.saturating_add(1);
+        self.given += 1;
+    }
+
+    /// One more stanza came in that needs no receipt from elsewhere.
+    pub fn received_and_handled(&mut self) {
+        if self.given == self.receipted {
+            self.h = self.h.wrapping_add(1);
+            return;
+        }
+        match self.own.back_mut() {
+            Some((after, count)) if *after == self.given => *count = count.saturating_add(1),
+            _ => self.own.push_back((self.given, 1)),
+        }
     }
 
     /// The shell has receipts for this many more stanzas. Counting more than came in is a bug of
     /// the caller; the surplus is ignored, so that the peer never sees an `h` that is too high.
     pub fn handled(&mut self, count: u64) {
-        debug_assert!(
-            count <= u64::from(self.unhandled),
-            "more receipts than stanzas"
-        );
-        let count = u32::try_from(count).unwrap_or(u32::MAX).min(self.unhandled);
-        self.unhandled -= count;
-        self.handled = self.handled.wrapping_add(count);
+        debug_assert!(count <= self.unhandled(), "more receipts than stanzas");
+        let count = count.min(self.unhandled());
+        self.receipted += count;
+        self.h = self.h.wrapping_add(count as u32);
+        while let Some((_, own)) = self.own.pop_front_if(|(after, _)| *after <= self.receipted) {
+            self.h = self.h.wrapping_add(own);
+        }
     }
 
     /// The `h` that we may give now.
     #[must_use]
     pub fn h(&self) -> u32 {
-        self.handled
+        self.h
     }
 
-    /// Stanzas that came in and have no receipt yet.
+    /// Stanzas that were given to the shell and have no receipt yet.
     #[must_use]
-    pub fn unhandled(&self) -> u32 {
-        self.unhandled
+    pub fn unhandled(&self) -> u64 {
+        self.given - self.receipted
+    }
+
+    /// Forgets what has no receipt: on a resumed stream the peer sends it again.
+    pub fn forget_unhandled(&mut self) {
+        self.given = 0;
+        self.receipted = 0;
+        self.own.clear();
+    }
+}
+
+/// The stream error of XEP-0198 section 4.
+impl From<HandledCountTooHigh> for Box<StreamError> {
+    fn from(error: HandledCountTooHigh) -> Self {
+        let application = Element::new(ns::STREAM_MANAGEMENT, "handled-count-too-high")
+            .attr("h", error.h.to_string())
+            .attr("send-count", error.sent.to_string());
+        let error = StreamError::new(StreamCondition::UndefinedCondition);
+        Self::new(error.with_application(application))
     }
 }
 
@@ -251,8 +301,8 @@ mod tests {
         assert_eq!(ack(&mut queue, 1), Ok(vec![3]));
 
         let mut received = ReceivedCount {
-            handled: u32::MAX,
-            unhandled: 0,
+            h: u32::MAX,
+            ..ReceivedCount::default()
         };
         received.received();
         received.handled(1);
@@ -307,5 +357,36 @@ mod tests {
         assert_eq!((received.h(), received.unhandled()), (0, 2));
         received.handled(1);
         assert_eq!((received.h(), received.unhandled()), (1, 1));
+    }
+
+    #[test]
+    fn what_was_handled_here_waits_for_what_came_before() {
+        let mut received = ReceivedCount::default();
+        received.received_and_handled();
+        assert_eq!(received.h(), 1);
+        received.received();
+        received.received_and_handled();
+        received.received_and_handled();
+        received.received();
+        received.received_and_handled();
+        assert_eq!(received.h(), 1);
+        received.handled(1);
+        assert_eq!(received.h(), 4);
+        received.handled(1);
+        assert_eq!(received.h(), 6);
+    }
+
+    #[test]
+    fn a_resumed_stream_counts_from_what_was_handled() {
+        let mut received = ReceivedCount::default();
+        received.received();
+        received.received();
+        received.received_and_handled();
+        received.handled(1);
+        received.forget_unhandled();
+        assert_eq!((received.h(), received.unhandled()), (1, 0));
+        received.received();
+        received.handled(1);
+        assert_eq!(received.h(), 2);
     }
 }
