@@ -27,6 +27,8 @@ mod backoff;
 mod dial;
 mod driver;
 mod fault;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handler;
 mod health;
 mod identity;
@@ -152,23 +154,22 @@ impl Mesh {
             handler,
             epochs: AtomicU64::new(0),
         });
-        let peers = Arc::new(Peers::default());
         let inbox = Arc::new(Inbox::new(inbound, context.limits.link.clone()));
+        let peers = Arc::new(Peers::new(
+            Arc::clone(&context),
+            Arc::clone(&inbox),
+            view,
+            stop.clone(),
+        ));
         let tasks = vec![
             tokio::spawn(server::serve(
                 Arc::clone(&context),
                 listener,
-                Arc::clone(&inbox),
-                Arc::clone(&peers),
-                stop.clone(),
-            )),
-            tokio::spawn(peers::follow(
-                Arc::clone(&context),
-                Arc::clone(&peers),
                 inbox,
-                view,
+                Arc::clone(&peers),
                 stop.clone(),
             )),
+            tokio::spawn(Arc::clone(&peers).run()),
         ];
         let inner = Inner {
             context,
@@ -198,8 +199,7 @@ impl Mesh {
     /// [`SendError`]; the frame was not queued.
     pub fn try_send(&self, to: &NodeId, frame: Bytes) -> Result<(), SendError> {
         self.check_frame(&frame)?;
-        let peer = self.inner.peers.get(to).ok_or(SendError::NoSuchMember)?;
-        peer.try_send(&frame)
+        self.inner.peers.with(to, |peer| peer.try_send(&frame))
     }
 
     /// Queues a frame; waits while the queue is full.
@@ -208,8 +208,18 @@ impl Mesh {
     /// [`SendError`] other than [`SendError::Full`]; the frame was not queued.
     pub async fn send(&self, to: &NodeId, frame: Bytes) -> Result<(), SendError> {
         self.check_frame(&frame)?;
-        let peer = self.inner.peers.get(to).ok_or(SendError::NoSuchMember)?;
-        peer.send(&frame).await
+        // Mostly there is room, and no need to hold on to the peer.
+        let sent = self
+            .inner
+            .peers
+            .with(to, |peer| match peer.try_send(&frame) {
+                Err(SendError::Full) => Ok(Some(peer)),
+                done => done.map(|()| None),
+            })?;
+        match sent {
+            None => Ok(()),
+            Some(peer) => peer.send(&frame).await,
+        }
     }
 
     /// Asks another node, outside of the order of the link. Waits for a connection too, within the
@@ -227,7 +237,11 @@ impl Mesh {
         if payload.len() > self.inner.context.limits.max_frame_bytes {
             return Err(CallError::TooLarge);
         }
-        let peer = self.inner.peers.get(to).ok_or(CallError::NoSuchMember)?;
+        let peer = self
+            .inner
+            .peers
+            .with(to, Ok)
+            .map_err(|_| CallError::NoSuchMember)?;
         peer.call(&self.inner.context, kind, payload, deadline)
             .await
     }

@@ -17,8 +17,10 @@ pub struct MeshLimits {
     pub max_frame_bytes: usize,
     /// Most batches that have arrived and wait for the node to take them.
     pub inbound_batches: usize,
-    /// Most connections at the listener.
+    /// Most connections of other nodes.
     pub max_connections: usize,
+    /// Most handshakes under way at the listener; one more ends the oldest.
+    pub max_handshakes: usize,
     /// Time for the TCP connection and the TLS handshake, on both sides.
     pub handshake_timeout: Duration,
     /// Time for hello and welcome, on both sides.
@@ -48,6 +50,7 @@ impl Default for MeshLimits {
             max_frame_bytes: 1024 * 1024,
             inbound_batches: 64,
             max_connections: 512,
+            max_handshakes: 128,
             handshake_timeout: Duration::from_secs(3),
             hello_timeout: Duration::from_secs(3),
             backoff_min: Duration::from_millis(50),

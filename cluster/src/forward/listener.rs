@@ -1,5 +1,6 @@
 //! Accepts connections of other nodes and finds out who they are.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -31,8 +32,8 @@ pub(super) struct NodeStream {
 #[derive(Debug, Clone)]
 pub(super) struct Caller(pub(super) NodeId);
 
-/// Accepts until stopped. Handshakes run beside each other, a bounded number at a time, so that
-/// whoever says nothing keeps nobody else waiting.
+/// Accepts until stopped. Handshakes run beside each other, a bounded number at a time: whoever
+/// says nothing keeps nobody else waiting.
 pub(super) async fn accept(
     context: Arc<Context>,
     listener: TcpListener,
@@ -40,6 +41,7 @@ pub(super) async fn accept(
     stop: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(context.limits.max_connections));
+    let mut handshakes = Handshakes::new(context.limits.max_handshakes);
     let mut pause = SHORTEST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -61,21 +63,65 @@ pub(super) async fn accept(
             }
         };
         pause = SHORTEST_PAUSE;
-        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            warn!(%from, "the mesh has too many connections");
-            continue;
-        };
+        let evicted = handshakes.begin();
         let (context, streams, stop) = (Arc::clone(&context), streams.clone(), stop.clone());
+        let places = Arc::clone(&places);
         tokio::spawn(async move {
+            // Cancelled when dropped too, which frees the place among the handshakes.
+            let _done = evicted.clone().drop_guard();
             let greeted = tokio::select! {
                 () = stop.cancelled() => return,
-                greeted = greet(&context, tcp, from, place) => greeted,
+                () = evicted.cancelled() => {
+                    debug!(%from, "the mesh dropped a connection: newer ones need its place");
+                    return;
+                }
+                greeted = greet(&context, tcp, from) => greeted,
             };
-            if let Some(stream) = greeted {
-                // Fails only when the server is gone.
-                let _ = streams.send(Ok(stream)).await;
-            }
+            let Some((stream, caller)) = greeted else {
+                return;
+            };
+            let Ok(place) = places.try_acquire_owned() else {
+                warn!(%from, peer = %caller.0, "the mesh has too many connections");
+                return;
+            };
+            let stream = NodeStream {
+                stream,
+                caller,
+                _place: place,
+            };
+            // Fails only when the server is gone.
+            let _ = streams.send(Ok(stream)).await;
         });
+    }
+}
+
+/// The handshakes under way, oldest first. When there are too many the oldest is given up: an
+/// honest one takes milliseconds, so it is nearly always somebody who says nothing.
+struct Handshakes {
+    max: usize,
+    under_way: VecDeque<CancellationToken>,
+}
+
+impl Handshakes {
+    fn new(max: usize) -> Self {
+        Self {
+            max: max.max(1),
+            under_way: VecDeque::new(),
+        }
+    }
+
+    fn begin(&mut self) -> CancellationToken {
+        if self.under_way.len() >= self.max {
+            self.under_way.retain(|other| !other.is_cancelled());
+        }
+        if self.under_way.len() >= self.max
+            && let Some(oldest) = self.under_way.pop_front()
+        {
+            oldest.cancel();
+        }
+        let token = CancellationToken::new();
+        self.under_way.push_back(token.clone());
+        token
     }
 }
 
@@ -86,8 +132,7 @@ async fn greet(
     context: &Context,
     tcp: TcpStream,
     from: SocketAddr,
-    place: OwnedSemaphorePermit,
-) -> Option<NodeStream> {
+) -> Option<(TlsStream<TcpStream>, Caller)> {
     if let Err(error) = tcp.set_nodelay(true) {
         debug!(%from, %error, "the mesh dropped a connection");
         return None;
@@ -117,11 +162,7 @@ async fn greet(
         }
         None => return None,
     };
-    Some(NodeStream {
-        stream,
-        caller: Caller(caller),
-        _place: place,
-    })
+    Some((stream, Caller(caller)))
 }
 
 impl Connected for NodeStream {

@@ -1,45 +1,40 @@
 //! Who the peers are: follows the view.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::driver::{LinkDriver, Target};
+use super::fault::SendError;
 use super::inbox::Inbox;
 use super::peer::Peer;
 use super::{Context, health};
 use crate::{ClusterView, Member, NodeId, Standing};
 
-/// The members of the view other than the local node.
-#[derive(Default)]
+/// The members of the view other than the local node, and their tasks.
 pub(super) struct Peers {
+    context: Arc<Context>,
+    inbox: Arc<Inbox>,
+    view: watch::Receiver<Arc<ClusterView>>,
+    runtime: Handle,
+    stop: CancellationToken,
+    /// For those who send; written together with `steered`.
     by_id: RwLock<HashMap<NodeId, Arc<Peer>>>,
+    steered: Mutex<Option<Steering>>,
 }
 
-impl Peers {
-    pub(super) fn get(&self, id: &NodeId) -> Option<Arc<Peer>> {
-        let peers = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-        peers.get(id).map(Arc::clone)
-    }
-
-    pub(super) fn all(&self) -> Vec<Arc<Peer>> {
-        let peers = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-        peers.values().map(Arc::clone).collect()
-    }
-
-    fn insert(&self, peer: Arc<Peer>) {
-        let mut peers = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
-        peers.insert(peer.id.clone(), peer);
-    }
-
-    fn remove(&self, id: &NodeId) {
-        let mut peers = self.by_id.write().unwrap_or_else(PoisonError::into_inner);
-        peers.remove(id);
-    }
+/// The state behind [`Peers::follow_view`].
+#[derive(Default)]
+struct Steering {
+    /// The view that has been followed.
+    seen: Option<Arc<ClusterView>>,
+    peers: HashMap<NodeId, Steered>,
+    tasks: JoinSet<()>,
 }
 
 /// A peer and the means to steer its tasks.
@@ -49,57 +44,145 @@ struct Steered {
     stop: CancellationToken,
 }
 
-/// Starts, steers and stops links as the view changes.
-pub(super) async fn follow(
-    context: Arc<Context>,
-    peers: Arc<Peers>,
-    inbox: Arc<Inbox>,
-    mut view: watch::Receiver<Arc<ClusterView>>,
-    stop: CancellationToken,
-) {
-    let mut tasks = JoinSet::new();
-    let mut steered: HashMap<NodeId, Steered> = HashMap::new();
-    loop {
-        let seen = Arc::clone(&view.borrow_and_update());
-        inbox.retain(|id| seen.member(id).is_some());
-        steered.retain(|id, gone| {
-            let stays = seen.member(id).is_some();
+impl Peers {
+    /// To be called on the runtime where the tasks shall run.
+    pub(super) fn new(
+        context: Arc<Context>,
+        inbox: Arc<Inbox>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        stop: CancellationToken,
+    ) -> Self {
+        let peers = Self {
+            context,
+            inbox,
+            view,
+            runtime: Handle::current(),
+            stop,
+            by_id: RwLock::default(),
+            steered: Mutex::new(Some(Steering::default())),
+        };
+        peers.follow_view();
+        peers
+    }
+
+    /// The peer, if the view has it.
+    pub(super) fn get(&self, id: &NodeId) -> Option<Arc<Peer>> {
+        let peers = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        peers.get(id).map(Arc::clone)
+    }
+
+    /// Lets `act` use a peer. If that fails because the peer is unknown or down, the newest view
+    /// is followed and it is tried once more: whoever acts on a change of the view may be faster
+    /// than the task that follows it.
+    pub(super) fn with<T>(
+        &self,
+        id: &NodeId,
+        act: impl Fn(Arc<Peer>) -> Result<T, SendError>,
+    ) -> Result<T, SendError> {
+        let attempt = || self.get(id).ok_or(SendError::NoSuchMember).and_then(&act);
+        match attempt() {
+            Err(SendError::NoSuchMember) if self.follow_view() => attempt(),
+            result => result,
+        }
+    }
+
+    pub(super) fn all(&self) -> Vec<Arc<Peer>> {
+        let peers = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
+        peers.values().map(Arc::clone).collect()
+    }
+
+    /// Starts, steers and stops links until the mesh is stopped.
+    pub(super) async fn run(self: Arc<Self>) {
+        let mut view = self.view.clone();
+        loop {
+            view.borrow_and_update();
+            self.follow_view();
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                changed = view.changed() => if changed.is_err() {
+                    // Nobody will tell of changes any more: keep what there is.
+                    self.stop.cancelled().await;
+                    break;
+                },
+            }
+        }
+        let ending = self.lock().take();
+        let Some(mut ending) = ending else {
+            return;
+        };
+        self.publish(HashMap::new());
+        for gone in ending.peers.values() {
+            gone.end();
+        }
+        while let Some(ended) = ending.tasks.join_next().await {
+            report(ended);
+        }
+    }
+
+    /// Brings the peers in line with the newest view; `true` if it had not been followed yet.
+    fn follow_view(&self) -> bool {
+        let mut lock = self.lock();
+        let Some(steering) = &mut *lock else {
+            return false;
+        };
+        // Read under the lock, so that an older view never comes after a newer one.
+        let view = Arc::clone(&self.view.borrow());
+        if matches!(&steering.seen, Some(seen) if Arc::ptr_eq(seen, &view)) {
+            return false;
+        }
+        while let Some(ended) = steering.tasks.try_join_next() {
+            report(ended);
+        }
+        steering.peers.retain(|id, gone| {
+            let stays = view.member(id).is_some();
             if !stays {
-                peers.remove(id);
                 gone.end();
             }
             stays
         });
-        for member in seen.members.iter().filter(|m| m.id != context.local) {
-            match steered.get(&member.id) {
+        for member in view.members.iter() {
+            if member.id == self.context.local {
+                continue;
+            }
+            match steering.peers.get(&member.id) {
                 Some(known) => known.steer(target_of(member)),
                 None => {
-                    let new = Steered::start(&context, member, &stop, &mut tasks);
-                    peers.insert(Arc::clone(&new.peer));
-                    steered.insert(member.id.clone(), new);
+                    let new = self.start(member, &mut steering.tasks);
+                    steering.peers.insert(member.id.clone(), new);
                 }
             }
         }
-        tokio::select! {
-            () = stop.cancelled() => break,
-            changed = view.changed() => if changed.is_err() {
-                // Nobody will tell of changes any more: keep what there is.
-                stop.cancelled().await;
-                break;
-            },
-            Some(ended) = tasks.join_next() => if let Err(error) = ended {
-                error!(%error, "a task of the mesh failed");
-            },
-        }
+        let peers = steering.peers.iter();
+        self.publish(
+            peers
+                .map(|(id, known)| (id.clone(), Arc::clone(&known.peer)))
+                .collect(),
+        );
+        self.inbox.retain(|id| view.member(id).is_some());
+        steering.seen = Some(view);
+        true
     }
-    for (id, gone) in &steered {
-        peers.remove(id);
-        gone.end();
+
+    fn start(&self, member: &Member, tasks: &mut JoinSet<()>) -> Steered {
+        let stop = self.stop.child_token();
+        let peer = Arc::new(Peer::new(&self.context, member.id.clone()));
+        let (target, targets) = watch::channel(target_of(member));
+        peer.outbox.set_open(target_of(member).up);
+        let driver = LinkDriver::new(Arc::clone(&self.context), Arc::clone(&peer), targets);
+        tasks.spawn_on(driver.run(stop.clone()), &self.runtime);
+        tasks.spawn_on(
+            health::watch(Arc::clone(&self.context), Arc::clone(&peer), stop.clone()),
+            &self.runtime,
+        );
+        Steered { peer, target, stop }
     }
-    while let Some(ended) = tasks.join_next().await {
-        if let Err(error) = ended {
-            error!(%error, "a task of the mesh failed");
-        }
+
+    fn publish(&self, peers: HashMap<NodeId, Arc<Peer>>) {
+        *self.by_id.write().unwrap_or_else(PoisonError::into_inner) = peers;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Steering>> {
+        self.steered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -111,27 +194,13 @@ fn target_of(member: &Member) -> Target {
     }
 }
 
-impl Steered {
-    fn start(
-        context: &Arc<Context>,
-        member: &Member,
-        stop: &CancellationToken,
-        tasks: &mut JoinSet<()>,
-    ) -> Self {
-        let stop = stop.child_token();
-        let peer = Arc::new(Peer::new(context, member.id.clone()));
-        let (target, targets) = watch::channel(target_of(member));
-        peer.outbox.set_open(target_of(member).up);
-        let driver = LinkDriver::new(Arc::clone(context), Arc::clone(&peer), targets);
-        tasks.spawn(driver.run(stop.clone()));
-        tasks.spawn(health::watch(
-            Arc::clone(context),
-            Arc::clone(&peer),
-            stop.clone(),
-        ));
-        Self { peer, target, stop }
+fn report(ended: Result<(), JoinError>) {
+    if let Err(error) = ended {
+        error!(%error, "a task of the mesh failed");
     }
+}
 
+impl Steered {
     fn steer(&self, target: Target) {
         self.peer.outbox.set_open(target.up);
         self.target.send_if_modified(|old| {

@@ -138,6 +138,32 @@ async fn garbage_silence_and_half_handshakes_harm_nobody() {
     assert_eq!(a.connected(&b.id).await.connects, 1);
 }
 
+#[tokio::test]
+async fn silent_connections_make_way_for_nodes() {
+    let ca = Ca::new();
+    let limits = MeshLimits {
+        max_handshakes: 4,
+        // Longer than the patience of this test.
+        handshake_timeout: Duration::from_secs(600),
+        ..MeshLimits::default()
+    };
+    let a = Node::start(&ca, "a", 1).await;
+    let mut b = Node::start_with(ca.identity(&node_id("b")), 1, limits).await;
+    let mut silent = Vec::new();
+    for _ in 0..20 {
+        silent.push(TcpStream::connect(b.addr()).await.expect("accepted"));
+    }
+    a.see_one(&b.id, 1, b.addr());
+    a.send(&b.id, 1).await;
+    assert_eq!(b.numbers(1).await, [1]);
+    let mut nothing = [0];
+    // The first ones have been thrown out.
+    assert!(matches!(
+        soon(silent[0].read(&mut nothing)).await,
+        Ok(0) | Err(_)
+    ));
+}
+
 /// A client of the cluster CA that talks HTTP/2 wrongly, or not at all, after the handshake.
 #[tokio::test]
 async fn garbage_behind_a_good_certificate_harms_nobody() {

@@ -224,7 +224,7 @@ impl Node {
         self.link(peer, |state| state.connected).await
     }
 
-    /// Sends a number, retrying until the member is known.
+    /// Sends a number; a view that was just seen counts already.
     pub(crate) async fn send(&self, to: &NodeId, n: u64) {
         soon(self.mesh.send(to, number(n))).await.expect("queued");
     }
