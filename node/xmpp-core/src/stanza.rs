@@ -201,6 +201,16 @@ impl Stanza {
         &self.bytes
     }
 
+    /// The same stanza in memory of its own. One that comes from a stream shares the memory of the
+    /// whole read, up to what the shell reads at once: whoever keeps stanzas for long keeps these.
+    #[must_use]
+    pub fn unshared(&self) -> Self {
+        Self {
+            bytes: Bytes::copy_from_slice(&self.bytes),
+            head: self.head.clone(),
+        }
+    }
+
     /// The canonical bytes, without a clone.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {

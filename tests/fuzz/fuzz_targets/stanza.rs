@@ -1,7 +1,4 @@
 //! Bytes of the mesh or the store into a stanza.
 #![no_main]
 
-#[path = "../src/xmpp.rs"]
-mod xmpp;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| xmpp::stanza(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entente_fuzz::xmpp::stanza(data));

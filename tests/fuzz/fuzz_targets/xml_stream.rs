@@ -1,7 +1,4 @@
 //! Bytes of a peer into the framer.
 #![no_main]
 
-#[path = "../src/xmpp.rs"]
-mod xmpp;
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| xmpp::xml_stream(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entente_fuzz::xmpp::xml_stream(data));

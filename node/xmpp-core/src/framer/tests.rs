@@ -178,6 +178,13 @@ fn white_space_is_a_keepalive_and_leaves_no_buffer() {
     assert_eq!(framer.buffer.capacity(), 0);
 }
 
+/// The figure is part of what an idle session may cost.
+#[test]
+fn an_idle_framer_is_small() {
+    assert!(size_of::<Framer>() <= 1024, "{}", size_of::<Framer>());
+    assert!(size_of::<Stanza>() <= 256, "{}", size_of::<Stanza>());
+}
+
 #[test]
 fn a_restart_waits_for_a_new_header() {
     let mut framer = Framer::new(Limits::BEFORE_AUTHENTICATION);

@@ -170,6 +170,14 @@ fn restamping_keeps_the_rest() {
 }
 
 #[test]
+fn an_unshared_copy_is_the_same() {
+    let message = stanza("<message id='1' to='a@b'><body>a</body></message>");
+    let copy = message.unshared();
+    assert_is(&copy, "<message id='1' to='a@b'><body>a</body></message>");
+    assert_ne!(copy.bytes().as_ptr(), message.bytes().as_ptr());
+}
+
+#[test]
 fn a_new_address_cures_a_malformed_one() {
     let message = stanza("<message from='@' to='b@c'/>");
     assert_eq!(message.fault(), Some(StanzaFault::MalformedFrom));

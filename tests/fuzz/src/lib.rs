@@ -1,0 +1,3 @@
+//! What must hold for bytes from outside, one module for each parser that meets them.
+
+pub mod xmpp;
