@@ -9,6 +9,8 @@
 //! `response`.
 
 mod content;
+#[cfg(test)]
+mod example;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod name;
