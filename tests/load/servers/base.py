@@ -101,6 +101,11 @@ class Instance:
             pass
         self.process = None
 
+    def kill(self):
+        """Ends the server as a crash does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def log_tail(self):
         lines = []
         for log in sorted(self.directory.glob("*.log")):
