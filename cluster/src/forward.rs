@@ -199,7 +199,8 @@ impl Mesh {
     /// [`SendError`]; the frame was not queued.
     pub fn try_send(&self, to: &NodeId, frame: Bytes) -> Result<(), SendError> {
         self.check_frame(&frame)?;
-        self.inner.peers.with(to, |peer| peer.try_send(&frame))
+        let peer = self.inner.peers.get(to).ok_or(SendError::NoSuchMember)?;
+        peer.try_send(&frame)
     }
 
     /// Queues a frame; waits while the queue is full.
@@ -208,18 +209,8 @@ impl Mesh {
     /// [`SendError`] other than [`SendError::Full`]; the frame was not queued.
     pub async fn send(&self, to: &NodeId, frame: Bytes) -> Result<(), SendError> {
         self.check_frame(&frame)?;
-        // Mostly there is room, and no need to hold on to the peer.
-        let sent = self
-            .inner
-            .peers
-            .with(to, |peer| match peer.try_send(&frame) {
-                Err(SendError::Full) => Ok(Some(peer)),
-                done => done.map(|()| None),
-            })?;
-        match sent {
-            None => Ok(()),
-            Some(peer) => peer.send(&frame).await,
-        }
+        let peer = self.inner.peers.get(to).ok_or(SendError::NoSuchMember)?;
+        peer.send(&frame).await
     }
 
     /// Asks another node, outside of the order of the link. Waits for a connection too, within the
@@ -237,11 +228,7 @@ impl Mesh {
         if payload.len() > self.inner.context.limits.max_frame_bytes {
             return Err(CallError::TooLarge);
         }
-        let peer = self
-            .inner
-            .peers
-            .with(to, Ok)
-            .map_err(|_| CallError::NoSuchMember)?;
+        let peer = self.inner.peers.get(to).ok_or(CallError::NoSuchMember)?;
         peer.call(&self.inner.context, kind, payload, deadline)
             .await
     }

@@ -75,10 +75,7 @@ impl LinkDriver {
     /// Drives until stopped; then gives back what was not delivered.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         loop {
-            if !self.target.borrow().up && self.peer.outbox.depth().pending > 0 {
-                // Nobody should wait for a peer that is down.
-                self.give_back().await;
-            }
+            self.follow_target().await;
             let ended = tokio::select! {
                 () = stop.cancelled() => break,
                 ended = self.connection() => ended,
@@ -89,7 +86,7 @@ impl LinkDriver {
             });
             match ended {
                 Ended::Moved => self.backoff.reset(),
-                Ended::Reset => self.give_back().await,
+                Ended::Reset => self.give_back(false).await,
                 Ended::Fault(fault) => {
                     debug!(peer = %self.peer.id, %fault, "link down");
                     tokio::select! {
@@ -100,7 +97,26 @@ impl LinkDriver {
             }
         }
         self.peer.link_down(None);
-        self.give_back().await;
+        self.give_back(true).await;
+    }
+
+    /// Gives back what the view says cannot be delivered any more.
+    async fn follow_target(&mut self) {
+        let target = *self.target.borrow();
+        let outbox = &self.peer.outbox;
+        if !target.up {
+            // Nobody should wait for a peer that is down.
+            if outbox.depth().pending > 0 {
+                self.give_back(true).await;
+            }
+        } else if outbox.is_outdated() {
+            // The link may have met the new life before the view told of it.
+            if self.sender.callee().is_some_and(|g| g >= target.generation) {
+                outbox.keep_outdated();
+            } else {
+                self.give_back(false).await;
+            }
+        }
     }
 
     /// Waits until the next attempt makes sense.
@@ -211,6 +227,9 @@ impl LinkDriver {
         let new = *self.target.borrow_and_update();
         // The view may lag behind what the welcome said; only a newer life is news.
         let newer = self.sender.callee().is_some_and(|g| new.generation > g);
+        if !newer {
+            self.peer.outbox.keep_outdated();
+        }
         new.addr != old.addr || newer || new.up != old.up
     }
 
@@ -254,14 +273,13 @@ impl LinkDriver {
         metrics.sent_bytes.increment(bytes as u64);
     }
 
-    /// Nobody knows what became of the frames that are not acknowledged, and what is queued must
-    /// not overtake them when the node sends them again: all of it goes back to the node.
-    async fn give_back(&mut self) {
+    /// Nobody knows what became of the frames that are not acknowledged, and what was queued behind
+    /// them must not overtake them when the node sends them again: all of it goes back to the node.
+    /// Unless `all`, what was queued for the peer's new life stays.
+    async fn give_back(&mut self, all: bool) {
         let epoch = self.context.next_epoch();
         let mut frames = self.sender.reset(epoch);
-        self.peer
-            .outbox
-            .take(usize::MAX, usize::MAX, |frame| frames.push(frame));
+        self.peer.outbox.take_lost(all, |frame| frames.push(frame));
         if !frames.is_empty() {
             let count = frames.len();
             warn!(peer = %self.peer.id, frames = count, "frames lost");

@@ -23,12 +23,26 @@ struct Queue {
     bytes: usize,
     /// Frames taken that are neither acknowledged nor lost.
     on_link: usize,
+    /// So many frames at the front were pushed for an earlier life of the peer. Nothing is taken
+    /// until it is decided what becomes of them.
+    outdated: Option<usize>,
     open: bool,
 }
 
 impl Queue {
     fn pending(&self) -> usize {
         self.frames.len() + self.on_link
+    }
+
+    fn nothing_to_take(&self) -> bool {
+        self.frames.is_empty() || self.outdated.is_some()
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let frame = self.frames.pop_front()?;
+        self.bytes -= frame.len();
+        self.on_link += 1;
+        Some(frame)
     }
 }
 
@@ -107,7 +121,7 @@ impl Outbox {
 
     /// Resolves when there is something to take; for one waiter.
     pub(super) async fn filled(&self) {
-        while self.lock().frames.is_empty() {
+        while self.lock().nothing_to_take() {
             self.filled.notified().await;
         }
     }
@@ -115,21 +129,57 @@ impl Outbox {
     /// Moves frames out, in order: at most so many, and none after `max_bytes` are reached.
     pub(super) fn take(&self, max_frames: usize, max_bytes: usize, mut to: impl FnMut(Bytes)) {
         let mut queue = self.lock();
-        let (mut taken, mut bytes) = (0, 0);
-        while taken < max_frames && bytes < max_bytes {
-            let Some(frame) = queue.frames.pop_front() else {
-                break;
-            };
-            taken += 1;
-            bytes += frame.len();
-            to(frame);
+        if queue.outdated.is_none() {
+            let mut bytes = 0;
+            for _ in 0..max_frames {
+                if bytes >= max_bytes {
+                    break;
+                }
+                let Some(frame) = queue.pop() else {
+                    break;
+                };
+                bytes += frame.len();
+                to(frame);
+            }
         }
-        queue.bytes -= bytes;
-        queue.on_link += taken;
         drop(queue);
-        if taken > 0 {
-            self.room.notify_waiters();
+        self.room.notify_waiters();
+    }
+
+    /// The view lists a new life of the peer. What is queued was meant for the old one; what is
+    /// pushed from now on is meant for the new one.
+    pub(super) fn outdate(&self) {
+        let mut queue = self.lock();
+        queue.outdated = Some(queue.frames.len());
+    }
+
+    /// Whether [`Self::outdate`] waits for a decision.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.lock().outdated.is_some()
+    }
+
+    /// The link stood with the new life before the view knew of it: nothing is outdated.
+    pub(super) fn keep_outdated(&self) {
+        self.lock().outdated = None;
+        self.filled.notify_one();
+    }
+
+    /// Moves out what cannot be sent any more: the outdated frames if that is known, and else, or
+    /// if `all`, everything.
+    pub(super) fn take_lost(&self, all: bool, mut to: impl FnMut(Bytes)) {
+        let mut queue = self.lock();
+        let lost = match queue.outdated.take() {
+            Some(outdated) if !all => outdated,
+            _ => queue.frames.len(),
+        };
+        for _ in 0..lost {
+            if let Some(frame) = queue.pop() {
+                to(frame);
+            }
         }
+        drop(queue);
+        self.room.notify_waiters();
+        self.filled.notify_one();
     }
 
     /// Of the frames taken so many are still neither acknowledged nor lost.
@@ -194,6 +244,39 @@ mod tests {
         assert_eq!(outbox.try_push(&frame(0)), Err(NotQueued::Full));
         let depth = outbox.depth();
         assert_eq!((depth.frames, depth.bytes, depth.pending), (2, 10, 3));
+    }
+
+    #[test]
+    fn frames_for_an_earlier_life_are_told_from_those_for_the_new_one() {
+        let outbox = Outbox::new(9, 99);
+        outbox.set_open(true);
+        let take = || {
+            let mut lens = Vec::new();
+            outbox.take(9, 99, |frame| lens.push(frame.len()));
+            lens
+        };
+        let take_lost = |all| {
+            let mut lens = Vec::new();
+            outbox.take_lost(all, |frame| lens.push(frame.len()));
+            lens
+        };
+        outbox.try_push(&frame(1)).expect("room");
+        outbox.outdate();
+        outbox.try_push(&frame(2)).expect("room");
+        assert!(outbox.is_outdated());
+        assert!(take().is_empty());
+        assert_eq!(take_lost(false), [1]);
+        assert_eq!(take(), [2]);
+        outbox.try_push(&frame(3)).expect("room");
+        outbox.outdate();
+        outbox.keep_outdated();
+        assert_eq!(take(), [3]);
+        outbox.try_push(&frame(4)).expect("room");
+        outbox.outdate();
+        outbox.try_push(&frame(5)).expect("room");
+        assert_eq!(take_lost(true), [4, 5]);
+        assert!(!outbox.is_outdated());
+        assert_eq!(outbox.depth().bytes, 0);
     }
 
     #[tokio::test]

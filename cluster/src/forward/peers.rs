@@ -1,7 +1,7 @@
 //! Who the peers are: follows the view.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use super::driver::{LinkDriver, Target};
-use super::fault::SendError;
 use super::inbox::Inbox;
 use super::peer::Peer;
 use super::{Context, health};
@@ -23,16 +22,21 @@ pub(super) struct Peers {
     view: watch::Receiver<Arc<ClusterView>>,
     runtime: Handle,
     stop: CancellationToken,
-    /// For those who send; written together with `steered`.
-    by_id: RwLock<HashMap<NodeId, Arc<Peer>>>,
-    steered: Mutex<Option<Steering>>,
+    /// For those who send; written under the lock of `steering`.
+    published: RwLock<Published>,
+    /// `None` after the end.
+    steering: Mutex<Option<Steering>>,
+}
+
+/// The peers of a view.
+struct Published {
+    view: Arc<ClusterView>,
+    peers: HashMap<NodeId, Arc<Peer>>,
 }
 
 /// The state behind [`Peers::follow_view`].
 #[derive(Default)]
 struct Steering {
-    /// The view that has been followed.
-    seen: Option<Arc<ClusterView>>,
     peers: HashMap<NodeId, Steered>,
     tasks: JoinSet<()>,
 }
@@ -52,43 +56,38 @@ impl Peers {
         view: watch::Receiver<Arc<ClusterView>>,
         stop: CancellationToken,
     ) -> Self {
+        let local = context.local.clone();
         let peers = Self {
             context,
             inbox,
+            published: RwLock::new(Published {
+                view: Arc::new(ClusterView::empty(local)),
+                peers: HashMap::new(),
+            }),
             view,
             runtime: Handle::current(),
             stop,
-            by_id: RwLock::default(),
-            steered: Mutex::new(Some(Steering::default())),
+            steering: Mutex::new(Some(Steering::default())),
         };
         peers.follow_view();
         peers
     }
 
-    /// The peer, if the view has it.
+    /// The peer, if the newest view has it. Whoever acts on a change of the view may be faster than
+    /// the task that follows it, and what it sends then must not be taken for something older: so
+    /// the view is looked at each time.
     pub(super) fn get(&self, id: &NodeId) -> Option<Arc<Peer>> {
-        let peers = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-        peers.get(id).map(Arc::clone)
-    }
-
-    /// Lets `act` use a peer. If that fails because the peer is unknown or down, the newest view
-    /// is followed and it is tried once more: whoever acts on a change of the view may be faster
-    /// than the task that follows it.
-    pub(super) fn with<T>(
-        &self,
-        id: &NodeId,
-        act: impl Fn(Arc<Peer>) -> Result<T, SendError>,
-    ) -> Result<T, SendError> {
-        let attempt = || self.get(id).ok_or(SendError::NoSuchMember).and_then(&act);
-        match attempt() {
-            Err(SendError::NoSuchMember) if self.follow_view() => attempt(),
-            result => result,
+        // One lock after the other: the order of the two must not matter to anybody.
+        let newest = Arc::as_ptr(&self.view.borrow());
+        let followed = Arc::as_ptr(&self.published().view);
+        if newest != followed {
+            self.follow_view();
         }
+        self.published().peers.get(id).map(Arc::clone)
     }
 
     pub(super) fn all(&self) -> Vec<Arc<Peer>> {
-        let peers = self.by_id.read().unwrap_or_else(PoisonError::into_inner);
-        peers.values().map(Arc::clone).collect()
+        self.published().peers.values().map(Arc::clone).collect()
     }
 
     /// Starts, steers and stops links until the mesh is stopped.
@@ -110,7 +109,8 @@ impl Peers {
         let Some(mut ending) = ending else {
             return;
         };
-        self.publish(HashMap::new());
+        let last = Arc::clone(&view.borrow());
+        self.publish(last, HashMap::new());
         for gone in ending.peers.values() {
             gone.end();
         }
@@ -119,16 +119,16 @@ impl Peers {
         }
     }
 
-    /// Brings the peers in line with the newest view; `true` if it had not been followed yet.
-    fn follow_view(&self) -> bool {
+    /// Brings the peers in line with the newest view.
+    fn follow_view(&self) {
         let mut lock = self.lock();
         let Some(steering) = &mut *lock else {
-            return false;
+            return;
         };
         // Read under the lock, so that an older view never comes after a newer one.
         let view = Arc::clone(&self.view.borrow());
-        if matches!(&steering.seen, Some(seen) if Arc::ptr_eq(seen, &view)) {
-            return false;
+        if Arc::ptr_eq(&self.published().view, &view) {
+            return;
         }
         while let Some(ended) = steering.tasks.try_join_next() {
             report(ended);
@@ -152,15 +152,10 @@ impl Peers {
                 }
             }
         }
-        let peers = steering.peers.iter();
-        self.publish(
-            peers
-                .map(|(id, known)| (id.clone(), Arc::clone(&known.peer)))
-                .collect(),
-        );
         self.inbox.retain(|id| view.member(id).is_some());
-        steering.seen = Some(view);
-        true
+        let peers = steering.peers.iter();
+        let peers = peers.map(|(id, known)| (id.clone(), Arc::clone(&known.peer)));
+        self.publish(view, peers.collect());
     }
 
     fn start(&self, member: &Member, tasks: &mut JoinSet<()>) -> Steered {
@@ -177,12 +172,22 @@ impl Peers {
         Steered { peer, target, stop }
     }
 
-    fn publish(&self, peers: HashMap<NodeId, Arc<Peer>>) {
-        *self.by_id.write().unwrap_or_else(PoisonError::into_inner) = peers;
+    fn publish(&self, view: Arc<ClusterView>, peers: HashMap<NodeId, Arc<Peer>>) {
+        let new = Published { view, peers };
+        *self
+            .published
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = new;
+    }
+
+    fn published(&self) -> RwLockReadGuard<'_, Published> {
+        self.published
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Steering>> {
-        self.steered.lock().unwrap_or_else(PoisonError::into_inner)
+        self.steering.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -202,6 +207,10 @@ fn report(ended: Result<(), JoinError>) {
 
 impl Steered {
     fn steer(&self, target: Target) {
+        // Before the driver hears of it, or it would not know what to give back.
+        if target.generation > self.target.borrow().generation {
+            self.peer.outbox.outdate();
+        }
         self.peer.outbox.set_open(target.up);
         self.target.send_if_modified(|old| {
             let changed = *old != target;

@@ -114,18 +114,47 @@ async fn frames_for_a_dead_process_are_given_back_and_the_next_one_starts_clean(
     a.send(&b.id, 2).await;
     a.send(&b.id, 3).await;
     let mut next = Node::start(&ca, "b", 2).await;
-    a.see_one(&next.id, 2, next.addr());
+    // Once the view tells of the new life, frames are for that one, connected or not.
+    a.see_one(&next.id, 2, ([127, 0, 0, 1], 1).into());
+    a.send(&b.id, 4).await;
     let lost = soon(a.lost.recv()).await.expect("open");
     assert_eq!(
         (lost.peer, lost.frames),
         (b.id.clone(), vec![number(2), number(3)])
     );
-    let state = a
-        .link(&b.id, |s| s.connected && s.generation == Some(2))
-        .await;
+    a.see_one(&next.id, 2, next.addr());
+    a.send(&next.id, 5).await;
+    assert_eq!(next.numbers(2).await, [4, 5]);
+    assert!(soon(a.mesh.flush(crate::world::PATIENCE)).await);
+    let state = a.connected(&b.id).await;
     assert_eq!((state.lost_frames, state.pending_frames), (2, 0));
-    a.send(&next.id, 4).await;
-    assert_eq!(next.numbers(1).await, [4]);
+}
+
+/// The peer restarted at the same address, and gossip is slower than the link.
+#[tokio::test]
+async fn the_link_may_meet_a_new_life_before_the_view_does() {
+    let ca = Ca::new();
+    let mut a = Node::start(&ca, "a", 1).await;
+    let b = Node::start(&ca, "b", 1).await;
+    let (old, proxy) = (b.addr(), Proxy::to(b.addr()).await);
+    a.see_one(&b.id, 1, proxy.addr);
+    a.connected(&b.id).await;
+    b.mesh.shutdown().await;
+    a.link(&b.id, |state| !state.connected).await;
+    a.send(&b.id, 1).await;
+    let mut next = Node::start(&ca, "b", 2).await;
+    assert_ne!(next.addr(), old);
+    a.see_one(&b.id, 1, next.addr());
+    let lost = soon(a.lost.recv()).await.expect("open");
+    assert_eq!(lost.frames, [number(1)]);
+    a.link(&b.id, |s| s.connected && s.generation == Some(2))
+        .await;
+    a.send(&b.id, 2).await;
+    a.see_one(&b.id, 2, next.addr());
+    a.send(&b.id, 3).await;
+    assert_eq!(next.numbers(2).await, [2, 3]);
+    assert!(a.lost.try_recv().is_err());
+    assert_eq!(a.connected(&b.id).await.connects, 2);
 }
 
 #[tokio::test]
