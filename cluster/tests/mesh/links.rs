@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use bytes::Bytes;
 use entente_cluster::Standing;
 use entente_cluster::forward::{MeshLimits, SendError};
@@ -191,7 +193,7 @@ async fn a_node_that_does_not_read_fills_the_queue_of_its_peer_and_is_still_heal
         ..MeshLimits::default()
     };
     limits.link.window_frames = 50;
-    limits.health_interval = std::time::Duration::from_millis(20);
+    limits.health_interval = Duration::from_millis(20);
     let mut a = Node::start_with(ca.identity(&node_id("a")), 1, limits.clone()).await;
     let mut b = Node::start_with(ca.identity(&node_id("b")), 1, limits).await;
     a.see_one(&b.id, 1, b.addr());
@@ -204,7 +206,7 @@ async fn a_node_that_does_not_read_fills_the_queue_of_its_peer_and_is_still_heal
             Ok(()) => sent += 1,
             Err(SendError::Full) => {
                 refusals += 1;
-                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
             Err(other) => panic!("{other}"),
         }
@@ -240,4 +242,32 @@ async fn frames_beyond_the_limit_are_refused_and_the_largest_arrives() {
     }
     a.mesh.shutdown().await;
     assert_eq!(a.mesh.try_send(&b.id, number(1)), Err(SendError::Closed));
+}
+
+/// The peer is there and says nothing, as when its process is stopped or a cable is out.
+#[tokio::test]
+async fn silence_ends_the_connection_and_what_was_under_way_arrives_once() {
+    let ca = Ca::new();
+    let limits = MeshLimits {
+        keepalive_interval: Duration::from_millis(50),
+        keepalive_timeout: Duration::from_millis(200),
+        hello_timeout: Duration::from_millis(200),
+        handshake_timeout: Duration::from_millis(200),
+        ..MeshLimits::default()
+    };
+    let a = Node::start_with(ca.identity(&node_id("a")), 1, limits.clone()).await;
+    let mut b = Node::start_with(ca.identity(&node_id("b")), 1, limits).await;
+    let proxy = Proxy::to(b.addr()).await;
+    a.see_one(&b.id, 1, proxy.addr);
+    a.connected(&b.id).await;
+    a.send(&b.id, 1).await;
+    assert_eq!(b.numbers(1).await, [1]);
+    proxy.freeze(true);
+    a.send(&b.id, 2).await;
+    a.link(&b.id, |state| !state.connected).await;
+    a.send(&b.id, 3).await;
+    proxy.freeze(false);
+    assert_eq!(b.numbers(2).await, [2, 3]);
+    assert!(soon(a.mesh.flush(crate::world::PATIENCE)).await);
+    assert!(b.inbound.try_recv().is_err());
 }

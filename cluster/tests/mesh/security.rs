@@ -239,3 +239,25 @@ async fn the_handles_end_the_mesh() {
     let mesh: &Mesh = &b.mesh;
     mesh.shutdown().await;
 }
+
+/// With `ulimit -n 64` this runs out of file descriptors, without it does not: either way the
+/// listener is there afterwards.
+#[tokio::test]
+async fn the_listener_survives_a_flood_of_connections() {
+    let ca = Ca::new();
+    let a = Node::start(&ca, "a", 1).await;
+    let mut b = Node::start(&ca, "b", 1).await;
+    let mut flood = Vec::new();
+    for _ in 0..200 {
+        match TcpStream::connect(b.addr()).await {
+            Ok(stream) => flood.push(stream),
+            Err(_) => break,
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(flood.len() > 10);
+    drop(flood);
+    a.see_one(&b.id, 1, b.addr());
+    a.send(&b.id, 1).await;
+    assert_eq!(b.numbers(1).await, [1]);
+}

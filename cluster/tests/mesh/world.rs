@@ -12,6 +12,8 @@ use entente_cluster::forward::{
 use entente_cluster::{ClusterView, Member, MemberState, NodeId, Roles, Standing};
 use futures_util::future::BoxFuture;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -260,7 +262,25 @@ pub(crate) async fn pair(ca: &Ca) -> (Node, Node) {
 pub(crate) struct Proxy {
     pub(crate) addr: SocketAddr,
     cut: Arc<Mutex<CancellationToken>>,
+    frozen: watch::Sender<bool>,
     stop: CancellationToken,
+}
+
+/// Passes bytes on in one direction, none while frozen.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut frozen: watch::Receiver<bool>,
+) -> Option<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let read = from.read(&mut buffer).await.ok()?;
+        frozen.wait_for(|frozen| !frozen).await.ok()?;
+        if read == 0 {
+            return None;
+        }
+        to.write_all(&buffer[..read]).await.ok()?;
+    }
 }
 
 impl Proxy {
@@ -270,26 +290,37 @@ impl Proxy {
         let stop = CancellationToken::new();
         let cut = Arc::new(Mutex::new(CancellationToken::new()));
         let (token, cuts) = (stop.clone(), Arc::clone(&cut));
+        let frozen = watch::Sender::new(false);
+        let ice = frozen.subscribe();
         tokio::spawn(async move {
             loop {
                 let accepted = tokio::select! {
                     () = token.cancelled() => return,
                     accepted = listener.accept() => accepted,
                 };
-                let (mut near, _) = accepted.expect("accepted");
+                let (near, _) = accepted.expect("accepted");
                 let cut = cuts.lock().expect("not poisoned").clone();
+                let ice = ice.clone();
                 tokio::spawn(async move {
-                    let Ok(mut far) = TcpStream::connect(target).await else {
+                    let Ok(far) = TcpStream::connect(target).await else {
                         return;
                     };
+                    let (near_read, near_write) = near.into_split();
+                    let (far_read, far_write) = far.into_split();
                     tokio::select! {
                         () = cut.cancelled() => {}
-                        _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                        _ = pass(near_read, far_write, ice.clone()) => {}
+                        _ = pass(far_read, near_write, ice) => {}
                     }
                 });
             }
         });
-        Self { addr, cut, stop }
+        Self {
+            addr,
+            cut,
+            frozen,
+            stop,
+        }
     }
 
     /// Breaks all connections; new ones are possible.
@@ -297,6 +328,13 @@ impl Proxy {
         let mut cut = self.cut.lock().expect("not poisoned");
         cut.cancel();
         *cut = CancellationToken::new();
+    }
+}
+
+impl Proxy {
+    /// Keeps the connections open and passes nothing on, until thawed.
+    pub(crate) fn freeze(&self, frozen: bool) {
+        self.frozen.send_replace(frozen);
     }
 }
 
