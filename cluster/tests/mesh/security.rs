@@ -261,3 +261,24 @@ async fn the_listener_survives_a_flood_of_connections() {
     a.send(&b.id, 1).await;
     assert_eq!(b.numbers(1).await, [1]);
 }
+
+/// Two processes under one name, or a node that lost its stored generation.
+#[tokio::test]
+async fn an_older_life_of_a_node_gets_no_link() {
+    let ca = Ca::new();
+    let mut b = Node::start(&ca, "b", 1).await;
+    let new = Node::start(&ca, "a", 5).await;
+    new.see_one(&b.id, 1, b.addr());
+    new.send(&b.id, 1).await;
+    assert_eq!(b.numbers(1).await, [1]);
+    let old = Node::start(&ca, "a", 4).await;
+    old.see_one(&b.id, 1, b.addr());
+    old.send(&b.id, 2).await;
+    old.link(&b.id, |state| {
+        assert!(!state.connected);
+        state.last_error == Some(LinkFault::Stale)
+    })
+    .await;
+    new.send(&b.id, 3).await;
+    assert_eq!(b.numbers(1).await, [3]);
+}
