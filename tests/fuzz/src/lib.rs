@@ -1,3 +1,4 @@
 //! What must hold for bytes from outside, one module for each parser that meets them.
 
+pub mod dns;
 pub mod xmpp;
