@@ -187,13 +187,14 @@ impl User {
     fn answer_probe(&self, desk: &mut Desk, from: &Jid) {
         let seen = self.is_seen_by(from);
         let mut answered = false;
-        for session in &self.sessions {
-            let shown = seen || session.directed.contains(from);
-            if let Some(presence) = &session.presence
-                && shown
-                && session.full != *from
-            {
+        for session in self.sessions.iter().filter(|session| session.full != *from) {
+            if seen && let Some(presence) = &session.presence {
                 desk.route(None, presence.restamped(None, Some(from)));
+                answered = true;
+            } else if !seen && session.directed.contains(from) {
+                // It knows that the session is there, and needs to know no more.
+                let there = stanzas::presence(PresenceType::Available, &session.full, from);
+                desk.route(None, there);
                 answered = true;
             }
         }
