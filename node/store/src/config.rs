@@ -21,6 +21,8 @@ pub struct StoreConfig {
     pub call_timeout: Duration,
     /// The most offline messages that are kept for one user. Default 1000.
     pub offline_quota: u32,
+    /// Writes are refused while the disk of `data_dir` has less room. Default 64 MiB.
+    pub min_free_bytes: u64,
     /// Timers of the replication.
     pub tuning: Tuning,
 }
@@ -36,6 +38,7 @@ impl StoreConfig {
             log_sync: LogSync::Immediate,
             call_timeout: Duration::from_secs(5),
             offline_quota: 1000,
+            min_free_bytes: 64 * 1024 * 1024,
             tuning: Tuning::default(),
         }
     }

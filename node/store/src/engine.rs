@@ -230,7 +230,7 @@ fn node_config(
         },
         wal_size: LOG_FILE_BYTES,
         prepared_statement_cache_capacity: 128,
-        raft_config: raft_config(&config.tuning),
+        raft_config: raft_config(config),
         secret_raft: secrets.raft,
         secret_api: secrets.api,
         health_check_delay: Duration::ZERO,
@@ -276,7 +276,18 @@ async fn members(config: &StoreConfig, identity: &Identity) -> Result<Vec<Node>,
     Ok(members)
 }
 
-fn raft_config(tuning: &Tuning) -> hiqlite::RaftConfig {
+fn raft_config(config: &StoreConfig) -> hiqlite::RaftConfig {
+    let mut tuning = config.tuning;
+    if config.cluster.is_none() {
+        // Nobody to wait for: a fresh store waits five heartbeats for others, and every start an
+        // election.
+        tuning = Tuning {
+            heartbeat: Duration::from_millis(20),
+            election_min: Duration::from_millis(40),
+            election_max: Duration::from_millis(80),
+            ..tuning
+        };
+    }
     let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     hiqlite::RaftConfig {
         heartbeat_interval: millis(tuning.heartbeat),

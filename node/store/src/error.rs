@@ -18,6 +18,9 @@ pub enum StoreError {
     /// The queue of writes stayed full until the deadline: nothing was written.
     #[error("the store's write queue is full")]
     Busy,
+    /// The disk has less room than [`crate::StoreConfig::min_free_bytes`]: nothing was written.
+    #[error("too little room on the disk")]
+    DiskFull,
     /// One call carried more than a single replicated entry may hold: nothing was written.
     #[error("{bytes} bytes in one call, at most {limit} fit")]
     TooLarge {
@@ -116,7 +119,11 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Timeout(_) | Self::Busy | Self::Membership { .. } | Self::Management(_)
+            Self::Timeout(_)
+                | Self::Busy
+                | Self::DiskFull
+                | Self::Membership { .. }
+                | Self::Management(_)
         )
     }
 }

@@ -2,10 +2,12 @@
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{Bootstrap, StoreConfig};
 use crate::error::StoreError;
 
 /// The engine lets only this member found a cluster.
@@ -70,6 +72,75 @@ pub(crate) fn joiner_id(node_name: &str) -> u64 {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         });
     (hash & (i64::MAX as u64)).max(2)
+}
+
+/// Who this node is: as before, or new. A directory keeps its addresses, see
+/// [`StoreError::AddressChanged`].
+pub(crate) fn establish(config: &StoreConfig) -> Result<Identity, StoreError> {
+    let recorded = load(&config.data_dir)?;
+    let founds = match &config.cluster {
+        None => true,
+        Some(cluster) => matches!(cluster.bootstrap, Bootstrap::First),
+    };
+    let (advertise_raft, advertise_api) = match (&config.cluster, &recorded) {
+        (Some(cluster), _) => (
+            cluster.advertise_raft.clone(),
+            cluster.advertise_api.clone(),
+        ),
+        // Chosen once and kept, because the engine stores its own address.
+        (None, Some(identity)) if !identity.seeded => (
+            identity.advertise_raft.clone(),
+            identity.advertise_api.clone(),
+        ),
+        (None, _) => (
+            free_address(&config.data_dir)?,
+            free_address(&config.data_dir)?,
+        ),
+    };
+    let identity = match recorded {
+        Some(recorded) if recorded.seeded => Identity {
+            node_id: FOUNDER,
+            advertise_raft,
+            advertise_api,
+            joined: false,
+            ..recorded
+        },
+        Some(recorded) => {
+            for (recorded, configured) in [
+                (&recorded.advertise_raft, &advertise_raft),
+                (&recorded.advertise_api, &advertise_api),
+            ] {
+                if recorded != configured {
+                    return Err(StoreError::AddressChanged {
+                        recorded: recorded.clone(),
+                        configured: configured.clone(),
+                    });
+                }
+            }
+            recorded
+        }
+        None => Identity {
+            node_id: if founds {
+                FOUNDER
+            } else {
+                joiner_id(&config.node_name)
+            },
+            epoch: 0,
+            advertise_raft,
+            advertise_api,
+            joined: false,
+            seeded: false,
+        },
+    };
+    save(&config.data_dir, &identity)?;
+    Ok(identity)
+}
+
+/// The engine insists on two listeners even where nobody else will connect.
+fn free_address(data_dir: &Path) -> Result<String, StoreError> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(io_error(data_dir))?;
+    let address = listener.local_addr().map_err(io_error(data_dir))?;
+    Ok(address.to_string())
 }
 
 #[cfg(test)]

@@ -6,8 +6,11 @@
 //!
 //! Two nodes have one voter: high availability starts at three.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod account;
 mod config;
+mod disk;
 mod engine;
 mod error;
 mod identity;

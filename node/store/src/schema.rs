@@ -6,6 +6,14 @@
 //! works on beside the new one during a rolling upgrade. One that can't keep this promise raises
 //! `min_reader`, and older programs refuse to start.
 
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::engine::{Engine, Failure};
+use crate::error::StoreError;
+use crate::statement::{Statement, integer};
+
 /// One step of the schema.
 pub(crate) struct Migration {
     pub(crate) version: u32,
@@ -65,3 +73,114 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             BEGIN SELECT RAISE(ABORT, 'stale batch'); END",
     ],
 }];
+
+/// How long a migration may be refused because another node has done it and this copy is behind.
+const MIGRATION_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Between two looks at a copy that is being filled.
+const COPY_POLL: Duration = Duration::from_millis(2);
+
+struct Version {
+    version: i64,
+    min_reader: i64,
+}
+
+impl From<&mut hiqlite::Row<'_>> for Version {
+    fn from(row: &mut hiqlite::Row<'_>) -> Self {
+        Self {
+            version: row.get("version"),
+            min_reader: row.get("min_reader"),
+        }
+    }
+}
+
+/// Brings the schema to this program's version, or learns that somebody has.
+pub(crate) async fn migrate(engine: &Engine) -> Result<(), StoreError> {
+    let table = Statement::new(VERSION_TABLE, []);
+    loop {
+        // Through the log even if the table exists: once it is done, the copy is being filled.
+        let deadline = Instant::now() + Duration::from_secs(5);
+        match engine.attempt(std::slice::from_ref(&table), deadline).await {
+            Ok(_) => break,
+            Err(Failure::Refused(error)) => return Err(error.into()),
+            Err(Failure::Stale | Failure::Unknown) => {}
+        }
+    }
+    let patience = Instant::now() + MIGRATION_PATIENCE;
+    loop {
+        // The table may not have arrived in this copy yet.
+        let applied = engine
+            .query::<Version>(
+                "SELECT version, min_reader FROM schema_version ORDER BY version",
+                Vec::new(),
+            )
+            .await
+            .unwrap_or_default();
+        let newest = applied.last().map_or(0, |row| row.version);
+        let min_reader = applied.iter().map(|row| row.min_reader).max().unwrap_or(0);
+        if min_reader > i64::from(CURRENT) {
+            return Err(StoreError::NewerSchema {
+                found: u32::try_from(min_reader).unwrap_or(u32::MAX),
+                supported: CURRENT,
+            });
+        }
+        let Some(next) = MIGRATIONS
+            .iter()
+            .find(|step| i64::from(step.version) > newest)
+        else {
+            return Ok(());
+        };
+        let claim = Statement::new(
+            "INSERT INTO schema_version (version, min_reader) VALUES (?1, ?2)",
+            [integer(next.version), integer(next.min_reader)],
+        );
+        let statements: Vec<Statement> = std::iter::once(claim)
+            .chain(next.statements.iter().map(|sql| Statement::new(sql, [])))
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        match engine.attempt(&statements, deadline).await {
+            Ok(_) => tracing::info!(version = next.version, "store schema migrated"),
+            // Usually another node was faster and this copy is behind: look again.
+            Err(Failure::Refused(error)) if Instant::now() >= patience => {
+                return Err(error.into());
+            }
+            Err(_) => {}
+        }
+        sleep(COPY_POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Store, StoreConfig};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn older_programs_refuse_what_they_cannot_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = StoreConfig::alone(dir.path(), "n1");
+        let store = Store::open(config.clone()).await.unwrap();
+        let from_the_future = Statement::new(
+            "INSERT INTO schema_version (version, min_reader) VALUES (?1, ?2)",
+            [integer(CURRENT + 1), integer(CURRENT)],
+        );
+        store.commit(vec![from_the_future]).await.unwrap();
+        store.shutdown().await.unwrap();
+        drop(store);
+
+        let store = Store::open(config.clone()).await.expect("it still may");
+        let beyond = Statement::new(
+            "INSERT INTO schema_version (version, min_reader) VALUES (?1, ?1)",
+            [integer(CURRENT + 2)],
+        );
+        store.commit(vec![beyond]).await.unwrap();
+        store.shutdown().await.unwrap();
+        drop(store);
+
+        let refused = Store::open(config).await;
+        assert!(matches!(
+            refused,
+            Err(StoreError::NewerSchema { found, supported: CURRENT }) if found == CURRENT + 2
+        ));
+    }
+}

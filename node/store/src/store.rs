@@ -1,7 +1,5 @@
 //! The store as the node sees it: opening, closing, and the paths that every operation takes.
 
-use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::config::{Bootstrap, Secrets, StoreConfig};
 use crate::engine::{Engine, Failure};
 use crate::error::StoreError;
-use crate::identity::{self, FOUNDER, Identity, joiner_id};
+use crate::identity;
 use crate::schema;
 use crate::statement::{Statement, counter, integer, text};
 use crate::write::{Write, WriteOutcome};
@@ -20,9 +18,6 @@ use crate::writer::{Progress, Writer};
 
 /// How often a reader looks whether this node's own last write has arrived in its copy.
 const VISIBLE_POLL: Duration = Duration::from_millis(2);
-
-/// How long a migration may be refused because another node has done it and this copy is behind.
-const MIGRATION_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The embedded store of this node. Cheap to clone; all clones are the same store.
 #[derive(Debug, Clone)]
@@ -72,7 +67,7 @@ impl Store {
     pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
         check(&config)?;
         std::fs::create_dir_all(&config.data_dir).map_err(identity::io_error(&config.data_dir))?;
-        let identity = establish_identity(&config)?;
+        let identity = identity::establish(&config)?;
         let identity = if identity.seeded {
             crate::seed::grow(&config, identity).await?
         } else {
@@ -82,7 +77,7 @@ impl Store {
         let secrets = secrets_of(&config);
         let engine = Arc::new(Engine::start(&config, identity, secrets).await?);
         let progress = Arc::new(Progress::default());
-        migrate(&engine).await?;
+        schema::migrate(&engine).await?;
         let epoch = next_epoch(&engine).await?;
         let mut identity = engine.identity.clone();
         identity.joined = true;
@@ -93,6 +88,7 @@ impl Store {
             epoch,
             Arc::clone(&progress),
             config.call_timeout,
+            crate::disk::DiskWatch::new(config.data_dir.clone(), config.min_free_bytes),
         );
         let store = Self {
             inner: Arc::new(Inner {
@@ -328,77 +324,6 @@ fn check(config: &StoreConfig) -> Result<(), StoreError> {
     crate::trust::check(&cluster.tls.ca)
 }
 
-/// Who this node is: as before, or new. A directory keeps its addresses, see
-/// [`StoreError::AddressChanged`].
-fn establish_identity(config: &StoreConfig) -> Result<Identity, StoreError> {
-    let recorded = identity::load(&config.data_dir)?;
-    let founds = match &config.cluster {
-        None => true,
-        Some(cluster) => matches!(cluster.bootstrap, Bootstrap::First),
-    };
-    let (advertise_raft, advertise_api) = match (&config.cluster, &recorded) {
-        (Some(cluster), _) => (
-            cluster.advertise_raft.clone(),
-            cluster.advertise_api.clone(),
-        ),
-        // Chosen once and kept, because the engine stores its own address.
-        (None, Some(identity)) if !identity.seeded => (
-            identity.advertise_raft.clone(),
-            identity.advertise_api.clone(),
-        ),
-        (None, _) => (
-            free_address(&config.data_dir)?,
-            free_address(&config.data_dir)?,
-        ),
-    };
-    let identity = match recorded {
-        Some(recorded) if recorded.seeded => Identity {
-            node_id: FOUNDER,
-            advertise_raft,
-            advertise_api,
-            joined: false,
-            ..recorded
-        },
-        Some(recorded) => {
-            for (recorded, configured) in [
-                (&recorded.advertise_raft, &advertise_raft),
-                (&recorded.advertise_api, &advertise_api),
-            ] {
-                if recorded != configured {
-                    return Err(StoreError::AddressChanged {
-                        recorded: recorded.clone(),
-                        configured: configured.clone(),
-                    });
-                }
-            }
-            recorded
-        }
-        None => Identity {
-            node_id: if founds {
-                FOUNDER
-            } else {
-                joiner_id(&config.node_name)
-            },
-            epoch: 0,
-            advertise_raft,
-            advertise_api,
-            joined: false,
-            seeded: false,
-        },
-    };
-    identity::save(&config.data_dir, &identity)?;
-    Ok(identity)
-}
-
-/// The engine insists on two listeners even where nobody else will connect.
-fn free_address(data_dir: &Path) -> Result<String, StoreError> {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).map_err(identity::io_error(data_dir))?;
-    let address = listener
-        .local_addr()
-        .map_err(identity::io_error(data_dir))?;
-    Ok(address.to_string())
-}
-
 /// The cluster's secrets, or ones for this run alone.
 pub(crate) fn secrets_of(config: &StoreConfig) -> Secrets {
     config
@@ -450,75 +375,5 @@ async fn next_epoch(engine: &Engine) -> Result<u64, StoreError> {
             Err(Failure::Stale | Failure::Unknown) => {}
             Err(Failure::Refused(error)) => return Err(error.into()),
         }
-    }
-}
-
-struct Version {
-    version: i64,
-    min_reader: i64,
-}
-
-impl From<&mut hiqlite::Row<'_>> for Version {
-    fn from(row: &mut hiqlite::Row<'_>) -> Self {
-        Self {
-            version: row.get("version"),
-            min_reader: row.get("min_reader"),
-        }
-    }
-}
-
-/// Brings the schema to this program's version, or learns that somebody has.
-async fn migrate(engine: &Engine) -> Result<(), StoreError> {
-    let table = Statement::new(schema::VERSION_TABLE, []);
-    loop {
-        // Through the log even if the table exists: once it is done, the copy is being filled.
-        let deadline = Instant::now() + Duration::from_secs(5);
-        match engine.attempt(std::slice::from_ref(&table), deadline).await {
-            Ok(_) => break,
-            Err(Failure::Refused(error)) => return Err(error.into()),
-            Err(Failure::Stale | Failure::Unknown) => {}
-        }
-    }
-    let patience = Instant::now() + MIGRATION_PATIENCE;
-    loop {
-        // The table may not have arrived in this copy yet.
-        let applied = engine
-            .query::<Version>(
-                "SELECT version, min_reader FROM schema_version ORDER BY version",
-                Vec::new(),
-            )
-            .await
-            .unwrap_or_default();
-        let newest = applied.last().map_or(0, |row| row.version);
-        let min_reader = applied.iter().map(|row| row.min_reader).max().unwrap_or(0);
-        if min_reader > i64::from(schema::CURRENT) {
-            return Err(StoreError::NewerSchema {
-                found: u32::try_from(min_reader).unwrap_or(u32::MAX),
-                supported: schema::CURRENT,
-            });
-        }
-        let Some(next) = schema::MIGRATIONS
-            .iter()
-            .find(|step| i64::from(step.version) > newest)
-        else {
-            return Ok(());
-        };
-        let claim = Statement::new(
-            "INSERT INTO schema_version (version, min_reader) VALUES (?1, ?2)",
-            [integer(next.version), integer(next.min_reader)],
-        );
-        let statements: Vec<Statement> = std::iter::once(claim)
-            .chain(next.statements.iter().map(|sql| Statement::new(sql, [])))
-            .collect();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        match engine.attempt(&statements, deadline).await {
-            Ok(_) => tracing::info!(version = next.version, "store schema migrated"),
-            // Usually another node was faster and this copy is behind: look again.
-            Err(Failure::Refused(error)) if Instant::now() >= patience => {
-                return Err(error.into());
-            }
-            Err(_) => {}
-        }
-        sleep(VISIBLE_POLL).await;
     }
 }

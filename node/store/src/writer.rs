@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use crate::disk::DiskWatch;
 use crate::engine::{Engine, Failure};
 use crate::error::StoreError;
 use crate::statement::{Statement, integer};
@@ -65,6 +66,7 @@ impl Writer {
         epoch: u64,
         progress: Arc<Progress>,
         call_timeout: Duration,
+        disk: DiskWatch,
     ) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE);
         let (urgent, urgent_jobs) = mpsc::channel(URGENT_QUEUE);
@@ -74,6 +76,7 @@ impl Writer {
             seq: 0,
             progress,
             call_timeout,
+            disk,
             jobs,
             urgent_jobs,
         };
@@ -131,6 +134,7 @@ struct Committer {
     seq: u64,
     progress: Arc<Progress>,
     call_timeout: Duration,
+    disk: DiskWatch,
     jobs: mpsc::Receiver<Job>,
     urgent_jobs: mpsc::Receiver<Job>,
 }
@@ -203,6 +207,9 @@ impl Committer {
 
     /// Commits the batch, trying again while the outcome is open. The first count is the guard's.
     async fn transact(&mut self, batch: &[Job]) -> Result<Changes, StoreError> {
+        if self.disk.is_low(Instant::now()) {
+            return Err(StoreError::DiskFull);
+        }
         self.seq += 1;
         let guard = Statement::new(
             GUARD,
@@ -258,6 +265,7 @@ fn fail(batch: Vec<Job>, error: StoreError) {
     let mut engine_fault = None;
     let repeat: Box<dyn Fn() -> StoreError> = match error {
         StoreError::Timeout(after) => Box::new(move || StoreError::Timeout(after)),
+        StoreError::DiskFull => Box::new(|| StoreError::DiskFull),
         StoreError::Config(text) => Box::new(move || StoreError::Config(text)),
         // Only a batch of one gets here with a fault of its own.
         error => {
@@ -269,5 +277,82 @@ fn fail(batch: Vec<Job>, error: StoreError) {
         let _ = job
             .reply
             .send(Err(engine_fault.take().unwrap_or_else(&repeat)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Store, StoreConfig};
+
+    fn guarded(node: u64, epoch: u64, seq: u64, value: &str) -> Vec<Statement> {
+        vec![
+            Statement::new(GUARD, [integer(node), integer(epoch), integer(seq)]),
+            Statement::new(
+                "INSERT INTO settings (name, value) VALUES ('k', ?1)
+                ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                [crate::statement::blob(value.as_bytes())],
+            ),
+        ]
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_batch_takes_effect_once_and_never_after_a_later_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::alone(dir.path(), "n1"))
+            .await
+            .unwrap();
+        let engine = &store.inner.engine;
+        let deadline = Instant::now() + Duration::from_secs(5);
+        let attempt = async |epoch, seq, value| {
+            let outcome = engine
+                .attempt(&guarded(77, epoch, seq, value), deadline)
+                .await;
+            match outcome {
+                Ok(_) => "committed",
+                Err(Failure::Stale) => "stale",
+                Err(_) => "failed",
+            }
+        };
+        assert_eq!(attempt(1, 1, "a").await, "committed");
+        assert_eq!(attempt(1, 1, "again").await, "stale");
+        assert_eq!(attempt(1, 3, "b").await, "committed");
+        assert_eq!(attempt(1, 2, "late").await, "stale");
+        assert_eq!(attempt(2, 1, "c").await, "committed", "after a restart");
+        assert_eq!(attempt(1, 4, "from before the restart").await, "stale");
+        let stored = store.get_setting("k").await.unwrap();
+        assert_eq!(stored.as_deref(), Some(&b"c"[..]));
+        store.shutdown().await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_refused_statement_harms_only_its_own_call() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(StoreConfig::alone(dir.path(), "n1"))
+            .await
+            .unwrap();
+        // A column that may not be empty: no domain operation does this.
+        let faulty = || {
+            vec![Statement::new(
+                "INSERT INTO settings (name) VALUES ('bad')",
+                [],
+            )]
+        };
+        let calls = (0..20).map(|number| {
+            let store = store.clone();
+            tokio::spawn(async move {
+                if number == 7 {
+                    store.commit(faulty()).await.map(drop)
+                } else {
+                    store.put_setting(&format!("s{number}"), b"x").await
+                }
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        for (number, call) in calls.into_iter().enumerate() {
+            let outcome = call.await.unwrap();
+            assert_eq!(outcome.is_err(), number == 7, "{number}: {outcome:?}");
+        }
+        store.shutdown().await.unwrap();
     }
 }

@@ -365,3 +365,18 @@ async fn a_member_that_trusts_anybody_does_not_start() {
     let opened = Store::open(member(short)).await;
     assert!(matches!(opened, Err(StoreError::Config(_))));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_nothing_is_written() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).await.unwrap();
+    store.add_account("a@x", &keys(1), 1).await.unwrap();
+    store.shutdown().await.unwrap();
+    drop(store);
+    let no_disk_has_that = StoreConfig {
+        min_free_bytes: u64::MAX - 1,
+        ..config(dir.path())
+    };
+    let opened = Store::open(no_disk_has_that).await;
+    assert!(matches!(opened, Err(StoreError::DiskFull)), "{opened:?}");
+}

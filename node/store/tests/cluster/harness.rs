@@ -62,7 +62,6 @@ impl Ground {
         Node {
             name: name.to_owned(),
             dir: self.path().join(name),
-            ca: self.path().join("ca.pem"),
             raft: ports[0],
             api: ports[1],
             seeds: seeds.iter().map(|node| node.api).collect(),
@@ -76,7 +75,6 @@ impl Ground {
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) dir: PathBuf,
-    ca: PathBuf,
     raft: u16,
     api: u16,
     seeds: Vec<u16>,
@@ -106,8 +104,6 @@ impl Node {
             .arg(&self.dir)
             .args([self.raft, self.api].map(|port| port.to_string()))
             .args(self.seeds.iter().map(u16::to_string))
-            .env("SSL_CERT_FILE", &self.ca)
-            .env_remove("SSL_CERT_DIR")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
@@ -169,7 +165,6 @@ impl Node {
         Node {
             name: self.name.clone(),
             dir: self.dir.clone(),
-            ca: self.ca.clone(),
             seeds: self.seeds.clone(),
             process: self.process.take(),
             number: AtomicU64::new(self.number.load(Ordering::Relaxed)),

@@ -22,6 +22,7 @@ pub(crate) fn run(arguments: &[String]) {
     };
     let dir = PathBuf::from(dir);
     let shared = dir.parent().unwrap();
+    entente_store::trust::ensure(&shared.join("ca.pem")).unwrap();
     let bootstrap = if seeds.is_empty() {
         Bootstrap::First
     } else {
