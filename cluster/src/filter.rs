@@ -60,6 +60,23 @@ impl Default for FilterConfig {
     }
 }
 
+impl FilterConfig {
+    /// For how long a node that has failed so often within the window must look well to be taken
+    /// up. A node in a crash loop shorter than the hold stays down: it is taken up once, and after
+    /// its second failure no more.
+    #[must_use]
+    pub fn hold(&self, failures: usize) -> Duration {
+        match failures {
+            0 | 1 => self.stable,
+            _ => {
+                let doublings = failures.min(Filter::MAX_FAILURES) - 2;
+                let doubled = self.flap_hold.saturating_mul(1 << doublings);
+                doubled.min(self.longest_hold).max(self.stable)
+            }
+        }
+    }
+}
+
 /// What the mesh's health checks of a node last said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Health {
@@ -127,7 +144,7 @@ impl Filter {
     /// Bound on remembered nodes; sightings of further ones are ignored.
     pub const MAX_NODES: usize = 1024;
     /// Bound on remembered failures of one node: enough for the doubling to reach its bound.
-    const MAX_FAILURES: usize = 16;
+    pub(crate) const MAX_FAILURES: usize = 16;
 
     /// A filter that has seen nobody.
     #[must_use]
@@ -241,7 +258,7 @@ impl Track {
             let wait = if at_once && self.failures.is_empty() {
                 Duration::ZERO
             } else {
-                self.hold(config)
+                config.hold(self.failures.len())
             };
             let steady = |since: Option<Instant>| {
                 since.is_some_and(|since| now.saturating_duration_since(since) >= wait)
@@ -326,19 +343,6 @@ impl Track {
             && now.saturating_duration_since(*oldest) > config.flap_window
         {
             self.failures.pop_front();
-        }
-    }
-
-    /// For how long the node must look well to be taken up. A node in a crash loop shorter than
-    /// the hold stays down: it is taken up once, and after its second failure no more.
-    fn hold(&self, config: &FilterConfig) -> Duration {
-        match self.failures.len() {
-            0 | 1 => config.stable,
-            failures => {
-                // At most MAX_FAILURES - 2 doublings.
-                let doubled = config.flap_hold.saturating_mul(1 << (failures - 2));
-                doubled.min(config.longest_hold).max(config.stable)
-            }
         }
     }
 }

@@ -171,12 +171,15 @@ impl Membership {
         if advertise.ip().is_unspecified() || advertise.port() == 0 {
             return Err(MembershipError::NotAdvertisable(advertise));
         }
-        let generation = generation::next(&config.data_dir, unix_seconds()).map_err(|source| {
-            MembershipError::Generation {
-                path: config.data_dir.clone(),
-                source,
-            }
-        })?;
+        let window = config.filter.flap_window;
+        let life =
+            generation::start(&config.data_dir, unix_seconds(), window).map_err(|source| {
+                MembershipError::Generation {
+                    path: config.data_dir.clone(),
+                    source,
+                }
+            })?;
+        let generation = life.generation;
         let mut incarnation = [0; 16];
         SystemRandom::new()
             .fill(&mut incarnation)
@@ -189,7 +192,8 @@ impl Membership {
             incarnation,
         );
 
-        let local_fence = Arc::new(Fence::new(now(), config.fence));
+        let started_at = now();
+        let local_fence = Arc::new(Fence::new(started_at, config.fence));
         let (view_tx, view) = watch::channel(Arc::new(ClusterView::empty(config.node_id.clone())));
         let (intent, intent_rx) = watch::channel(Intent::default());
         let (commands, commands_rx) = mpsc::channel(COMMANDS);
@@ -198,9 +202,11 @@ impl Membership {
         let stop = CancellationToken::new();
         let id = config.node_id.clone();
         let node = MembershipNode {
-            config,
             advertise,
             generation,
+            started_at,
+            held_until: started_at + held_back(&config, life.crashes),
+            config,
             fence: Arc::clone(&local_fence),
             view: view_tx,
             intent: intent_rx,
@@ -265,7 +271,10 @@ impl MembershipHandle {
     /// replaces what was published before.
     ///
     /// A node without a renewed lease (see [`ClusterView::isolated`]) is gossiped as joining,
-    /// whatever it publishes.
+    /// whatever it publishes; so is one that has seeds and does not yet know whom else there is
+    /// (for [`FilterConfig::settle`], and up to three times that while it sees nobody or somebody
+    /// whom it cannot place), and one that
+    /// crashed repeatedly, for as long as the others would hold it down ([`FilterConfig::hold`]).
     ///
     /// # Errors
     /// [`FactsError`] if the facts exceed their bounds; nothing is published then.
@@ -339,6 +348,20 @@ impl MembershipHandle {
             metrics::counter!("entente_membership_reports_dropped_total").increment(1);
         }
     }
+}
+
+/// For how long after its start a node that crashed repeatedly does not call itself ready.
+fn held_back(config: &MembershipConfig, crashes: usize) -> Duration {
+    if crashes < 2 {
+        return Duration::ZERO;
+    }
+    let hold = config.filter.hold(crashes);
+    tracing::warn!(
+        crashes,
+        ?hold,
+        "this node has crashed repeatedly and holds itself back"
+    );
+    hold
 }
 
 #[expect(

@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::facts::{self, MemberFacts};
 use super::sealed::SealedChannel;
 use super::transport::{Drops, SealedTransport};
-use super::{MembershipConfig, MembershipError, now};
+use super::{MembershipConfig, MembershipError, generation, now};
 use crate::filter::{Filter, Health, Sighting};
 use crate::lease::{Fence, Lease, LeaseRow, LeaseTable};
 use crate::node_id::NodeId;
-use crate::view::{ClusterView, Member, MemberState};
+use crate::view::{ClusterView, Member, MemberState, Standing};
 
 /// Gossip forgets a dead node after this. The default of a day makes digests outgrow a datagram.
 const DEAD_GRACE: Duration = Duration::from_secs(15 * 60);
@@ -56,13 +56,13 @@ pub(super) struct Intent {
 
 impl Intent {
     /// The facts as announced now. A node whose listeners the fence has closed must not be in
-    /// anybody's DNS: it is as good as joining.
-    fn announced(&self, isolated: bool) -> Option<MemberFacts> {
+    /// anybody's DNS: it is as good as joining, like one that holds itself back after its start.
+    fn announced(&self, unready: bool) -> Option<MemberFacts> {
         let mut facts = self.facts.clone()?;
         facts.state = match facts.state {
             _ if self.leaving => MemberState::Leaving,
             MemberState::Leaving => MemberState::Leaving,
-            _ if isolated => MemberState::Joining,
+            _ if unready => MemberState::Joining,
             MemberState::Ready if self.draining => MemberState::Draining,
             state => state,
         };
@@ -75,6 +75,9 @@ pub(super) struct MembershipNode {
     pub(super) config: MembershipConfig,
     pub(super) advertise: SocketAddr,
     pub(super) generation: u64,
+    pub(super) started_at: Instant,
+    /// Until then this node does not call itself ready.
+    pub(super) held_until: Instant,
     pub(super) fence: Arc<Fence>,
     pub(super) view: watch::Sender<Arc<ClusterView>>,
     pub(super) intent: watch::Receiver<Intent>,
@@ -91,6 +94,8 @@ struct Round {
     heard: BTreeMap<NodeId, Heard>,
     seeds: Vec<String>,
     announced: Option<MemberFacts>,
+    /// This node can know whom else there is.
+    settled: bool,
 }
 
 /// The last heartbeat of a node's latest life.
@@ -198,6 +203,7 @@ impl MembershipNode {
             heard: BTreeMap::new(),
             seeds: self.config.seeds.clone(),
             announced: None,
+            settled: self.config.seeds.is_empty(),
         };
         let (found, mut found_rx) = mpsc::channel::<SocketAddr>(MAX_SEEDS * MAX_SEED_ADDRESSES);
         // Twice in a gossip round, because a death is one of the things that only time shows.
@@ -244,6 +250,10 @@ impl MembershipNode {
                         }
                     }
                     if leave_rounds == LEAVE_ROUNDS {
+                        // The next start only waits longer if this fails.
+                        if let Err(error) = generation::end(&self.config.data_dir) {
+                            tracing::warn!(%error, "this leave will count as a crash");
+                        }
                         self.left.send_replace(true);
                     }
                     continue;
@@ -253,10 +263,13 @@ impl MembershipNode {
             let others = self.judge(now, &gossip, &mut round).await;
             if now >= next_seeding {
                 next_seeding = now
-                    + if others == 0 {
+                    + if others > 0 {
+                        SEED_SETTLED
+                    } else if round.settled {
                         SEED_ALONE
                     } else {
-                        SEED_SETTLED
+                        // The first contact with a peer is always lost on its hello.
+                        self.config.gossip_interval * 2
                     };
                 contact_seeds(&round.seeds, self.advertise, &found);
             }
@@ -267,7 +280,10 @@ impl MembershipNode {
     /// how many other nodes gossip believes alive.
     async fn judge(&self, now: Instant, gossip: &ChitchatHandle, round: &mut Round) -> usize {
         let isolated = self.fence.must_close(now);
-        let announced = self.intent.borrow().announced(isolated);
+        let announced = self
+            .intent
+            .borrow()
+            .announced(isolated || !round.settled || now < self.held_until);
         let shared = gossip.chitchat();
         let seen = {
             let mut chitchat = shared.lock().await;
@@ -291,6 +307,19 @@ impl MembershipNode {
         round.heard.retain(|id, _| seen.contains_key(id));
         round.health.retain(|id, _| seen.contains_key(id));
         let standings = round.filter.judge(now, &sightings);
+        if !round.settled {
+            // A ready node that is not serving may just not have been placed yet: its lease has not
+            // been read, or it has not been stable for long enough.
+            let unplaced = sightings.iter().any(|s| {
+                s.node != *local
+                    && s.alive
+                    && s.state == MemberState::Ready
+                    && standings.get(&s.node) != Some(&Standing::Serving)
+            }) || seen.values().any(|seen| seen.alive && seen.facts.is_none());
+            let settle = self.config.filter.settle;
+            let elapsed = now.saturating_duration_since(self.started_at);
+            round.settled = elapsed >= settle * 3 || (elapsed >= settle && others > 0 && !unplaced);
+        }
         let members = seen
             .into_iter()
             .filter_map(|(id, seen)| {

@@ -80,6 +80,8 @@ impl Lab {
             config.fence.close /= 5;
             config.filter.silence /= 5;
             config.filter.stable /= 5;
+            config.filter.settle /= 5;
+            config.filter.flap_hold /= 5;
         }
         config
     }
@@ -471,4 +473,182 @@ async fn a_death_is_known_within_five_and_a_half_seconds() {
         let after = now() - killed;
         assert!(after <= Duration::from_millis(5_500), "{after:?}");
     }
+}
+
+/// Not a test of its own: the body of the process that the next test stops and continues. It
+/// serves until its standard input ends.
+#[tokio::test]
+async fn child_process() {
+    let (Ok(dir), Ok(seed)) = (std::env::var(CHILD_DIR), std::env::var(CHILD_SEED)) else {
+        return;
+    };
+    let mut config = MembershipConfig::new(
+        id("child"),
+        "stop",
+        ([127, 0, 0, 1], 0).into(),
+        [9; 32],
+        dir,
+    );
+    config.seeds = vec![seed];
+    let handle = Membership::start(config).unwrap();
+    handle.publish(facts(MemberState::Ready)).unwrap();
+    let renewing = handle.clone();
+    tokio::spawn(async move {
+        let mut tick = interval(Duration::from_millis(500));
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tick.tick().await;
+            renewing.local_fence.renewed(now());
+        }
+    });
+    tokio::task::spawn_blocking(|| std::io::read_to_string(std::io::stdin()))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+const CHILD_DIR: &str = "ENTENTE_TEST_CHILD_DIR";
+const CHILD_SEED: &str = "ENTENTE_TEST_CHILD_SEED";
+
+/// A real process, stopped for 2 s: nobody may notice. Stopped for longer it is down, and when it
+/// goes on it is back without a restart.
+#[tokio::test]
+async fn a_node_stopped_for_two_seconds_stays_and_one_stopped_for_long_comes_back() {
+    let lab = Lab::new("stop", false);
+    let a = lab.join("a", &[]);
+    let mut child = KilledOnDrop(
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "membership::tests::child_process", "--nocapture"])
+            .env(CHILD_DIR, lab.dir.join("child"))
+            .env(CHILD_SEED, a.gossip_addr.to_string())
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    let signal = |name: &str| {
+        let pid = child.0.id().to_string();
+        let sent = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(sent.unwrap().success());
+    };
+    let found = until(&a, "the child is an edge", |v| {
+        standing(v, "child") == Standing::EdgeOnly
+    })
+    .await;
+    let generation = found.member(&id("child")).unwrap().generation;
+    // Here the test plays the store for the child: its row changes while it is not stopped.
+    let running = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let (leases, is_running) = (lab.leases.clone(), Arc::clone(&running));
+    tokio::spawn(async move {
+        let mut tick = interval(Duration::from_secs(1));
+        for counter in 1.. {
+            tick.tick().await;
+            if is_running.load(std::sync::atomic::Ordering::Relaxed) {
+                let row = LeaseRow {
+                    node: id("child"),
+                    generation,
+                    counter,
+                };
+                leases.0.lock().unwrap().rows.insert(id("child"), row);
+            }
+        }
+    });
+    until(&a, "the child serves", |v| {
+        standing(v, "child") == Standing::Serving
+    })
+    .await;
+
+    let mut views = a.view();
+    views.mark_unchanged();
+    running.store(false, std::sync::atomic::Ordering::Relaxed);
+    signal("-STOP");
+    // The pause itself is what is tested: no event of any kind may come out of it.
+    let noticed = timeout(Duration::from_secs(2), views.changed()).await;
+    signal("-CONT");
+    running.store(true, std::sync::atomic::Ordering::Relaxed);
+    assert!(noticed.is_err(), "{:#?}", views.borrow());
+    let noticed = timeout(Duration::from_secs(3), views.changed()).await;
+    assert!(noticed.is_err(), "afterwards: {:#?}", views.borrow());
+
+    running.store(false, std::sync::atomic::Ordering::Relaxed);
+    signal("-STOP");
+    until(&a, "the child is down", |v| {
+        standing(v, "child") == Standing::Down
+    })
+    .await;
+    running.store(true, std::sync::atomic::Ordering::Relaxed);
+    signal("-CONT");
+    let view = until(&a, "the child serves again", |v| {
+        standing(v, "child") == Standing::Serving
+    })
+    .await;
+    assert_eq!(view.member(&id("child")).unwrap().generation, generation);
+    child.0.kill().unwrap();
+}
+
+/// A stopped child must not outlive a failed test.
+struct KilledOnDrop(std::process::Child);
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_newcomer_calls_itself_ready_only_once_it_can_know_the_others() {
+    let lab = Lab::new("settle", true);
+    let a = lab.join("a", &[]);
+    until(&a, "a serves alone at once", |v| {
+        standing(v, "a") == Standing::Serving
+    })
+    .await;
+    let b = lab.join("b", &[&a]);
+    let mut views = b.view();
+    timeout(PATIENCE, async {
+        loop {
+            let view = Arc::clone(&views.borrow_and_update());
+            let homes: Vec<_> = view.serving_homes().map(|m| m.id.as_str()).collect();
+            assert_ne!(homes, ["b"], "b took everything for its own: {view:#?}");
+            if homes == ["a", "b"] {
+                return;
+            }
+            views.changed().await.unwrap();
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_crashed_twice_holds_itself_back_and_the_others_agree() {
+    let lab = Lab::new("crashes", true);
+    let a = lab.join("a", &[]);
+    for crash in 0..2 {
+        let b = lab.join("b", &[&a]);
+        until(&a, "b serves", |v| standing(v, "b") == Standing::Serving).await;
+        let generation = b.generation;
+        lab.kill(b);
+        assert!(generation > crash);
+    }
+    let began = now();
+    let b = lab.join("b", &[&a]);
+    let generation = b.generation;
+    until(&b, "b serves for itself", |v| {
+        standing(v, "b") == Standing::Serving
+    })
+    .await;
+    assert!(
+        now() - began >= Duration::from_secs(3),
+        "{:?}",
+        now() - began
+    );
+    until(&a, "b serves for a", |v| {
+        standing(v, "b") == Standing::Serving
+            && v.member(&id("b")).unwrap().generation == generation
+    })
+    .await;
 }
