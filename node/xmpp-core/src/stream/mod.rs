@@ -9,10 +9,13 @@
 
 mod acks;
 mod client;
+mod flow;
 mod identifiers;
+mod inbound;
 mod wire;
 
 use std::fmt;
+use std::time::Instant;
 
 use crate::error::StreamError;
 use crate::sasl::ChannelBindings;
@@ -20,6 +23,11 @@ use crate::sasl::ChannelBindings;
 pub use client::{
     ClientAnswer, ClientConfig, ClientDeadline, ClientInput, ClientOutput, ClientRequest,
     ClientStream, ResumedState,
+};
+
+pub use inbound::{
+    InboundAnswer, InboundConfig, InboundDeadline, InboundInput, InboundOutput, InboundRequest,
+    InboundStream,
 };
 
 /// Names a request, and its answer, on one stream.
@@ -61,4 +69,31 @@ pub enum CloseReason {
     Error(Box<StreamError>),
     /// The peer did not close its side in time after we had closed ours.
     CloseTimeout,
+}
+
+/// Whether a stream between servers uses TLS; a setting per external domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsPolicy {
+    /// No TLS, no federation.
+    Required,
+    /// TLS if both sides can.
+    Optional,
+    /// Never: for laboratories.
+    None,
+}
+
+/// How a server proved its domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// SASL EXTERNAL with a certificate (XEP-0178).
+    External,
+    /// Server dialback (XEP-0220).
+    Dialback,
+}
+
+fn earliest<D>(deadlines: impl IntoIterator<Item = (Option<Instant>, D)>) -> Option<(Instant, D)> {
+    deadlines
+        .into_iter()
+        .filter_map(|(at, why)| at.map(|at| (at, why)))
+        .min_by_key(|(at, _)| *at)
 }

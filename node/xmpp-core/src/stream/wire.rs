@@ -98,7 +98,6 @@ impl Wire {
         escape_text(&mut self.out, text);
     }
 
-    #[expect(dead_code, reason = "server streams follow")]
     pub(super) fn put_nonza(&mut self, element: &Element) {
         write_nonza(&mut self.out, self.kind, element);
     }

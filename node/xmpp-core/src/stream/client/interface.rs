@@ -1,7 +1,7 @@
 //! What goes into a client stream and what comes out of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::ResumedState;
 use crate::error::{StanzaError, StreamError};
@@ -190,13 +190,4 @@ pub enum ClientDeadline {
     AckWait,
     /// The client did not close its side.
     Close,
-}
-
-pub(super) fn earliest(
-    deadlines: impl IntoIterator<Item = (Option<Instant>, ClientDeadline)>,
-) -> Option<(Instant, ClientDeadline)> {
-    deadlines
-        .into_iter()
-        .filter_map(|(at, why)| at.map(|at| (at, why)))
-        .min_by_key(|(at, _)| *at)
 }

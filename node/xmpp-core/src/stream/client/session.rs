@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::interface::earliest;
 use super::shared::Shared;
 use super::{ClientDeadline, ClientOutput, ResumedState, State};
 use crate::element::Element;
@@ -13,9 +12,9 @@ use crate::jid::FullJid;
 use crate::management::{HandledCountTooHigh, Unacked};
 use crate::ns;
 use crate::stanza::{IqType, Stanza, StanzaFault};
-use crate::stream::CloseReason;
 use crate::stream::acks::Acks;
 use crate::stream::wire::put_sm_failed;
+use crate::stream::{CloseReason, earliest};
 
 /// Between a bound resource and the end.
 #[derive(Debug)]
