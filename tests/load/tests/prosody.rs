@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use entente_load::{Client, Endpoint, Login, Mechanism};
+use entente_load::{Client, Endpoint, Login, Mechanism, TlsMode};
 
 /// A Prosody with users u1 to u8 on `a.example`; ends with this value.
 struct Prosody {
     process: Child,
     address: SocketAddr,
+    direct: SocketAddr,
     directory: PathBuf,
 }
 
@@ -23,7 +24,7 @@ impl Prosody {
         let _ = std::fs::remove_dir_all(&directory);
         std::fs::create_dir_all(directory.join("data")).unwrap();
         let certificate = certificate(&directory);
-        let port = free_port();
+        let (port, direct) = (free_port(), free_port());
         let config = directory.join("prosody.cfg.lua");
         let text = format!(
             r#"
@@ -36,6 +37,7 @@ impl Prosody {
             interfaces = {{ "127.0.0.1" }}
             local_interfaces = {{ "127.0.0.1" }}
             c2s_ports = {{ {port} }}
+            c2s_direct_tls_ports = {{ {direct} }}
             s2s_ports = {{}}
             http_ports = {{}}
             https_ports = {{}}
@@ -68,6 +70,7 @@ impl Prosody {
         let prosody = Self {
             process,
             address: ([127, 0, 0, 1], port).into(),
+            direct: ([127, 0, 0, 1], direct).into(),
             directory,
         };
         prosody.wait_until_it_listens().await;
@@ -220,6 +223,9 @@ async fn every_mechanism_prosody_offers_logs_in_and_a_wrong_password_does_not() 
             client.jid()
         );
     }
+    let direct = Endpoint::starttls(prosody.direct).with_tls(TlsMode::Direct);
+    Client::session(&direct, &login).await.unwrap();
+
     let wrong = Login::new("u1", "a.example", "wrong");
     let refused = Client::session(&prosody.endpoint(), &wrong)
         .await

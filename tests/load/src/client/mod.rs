@@ -32,6 +32,7 @@ pub struct Client {
     transport: Transport,
     splitter: Splitter,
     outgoing: BytesMut,
+    unflushed: bool,
     inbox: VecDeque<Stanza>,
     domain: String,
     jid: String,
@@ -65,6 +66,7 @@ impl Client {
             transport: Transport::Plain(socket),
             splitter: Splitter::default(),
             outgoing: BytesMut::new(),
+            unflushed: false,
             inbox: VecDeque::new(),
             domain: domain.to_owned(),
             jid: String::new(),
@@ -116,10 +118,13 @@ impl Client {
     /// # Errors
     /// When the connection is broken.
     pub async fn flush(&mut self) -> Result<(), ClientError> {
-        if self.outgoing.is_empty() {
+        if self.outgoing.is_empty() && !self.unflushed {
             return Ok(());
         }
         while !self.outgoing.is_empty() {
+            // Remembered, because the caller may drop this future before the TLS layer has passed
+            // everything on.
+            self.unflushed = true;
             let written = self.transport.write(&self.outgoing).await?;
             if written == 0 {
                 return Err(ClientError::Closed);
@@ -127,6 +132,7 @@ impl Client {
             self.outgoing.advance(written);
         }
         self.transport.flush().await?;
+        self.unflushed = false;
         Ok(())
     }
 
