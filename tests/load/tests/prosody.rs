@@ -60,21 +60,21 @@ impl Prosody {
             .output()
             .unwrap();
         assert!(accounts.status.success(), "{accounts:?}");
-        let process = Command::new("prosody")
-            .args(["-F", "--config"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("prosody must be installed");
         let prosody = Self {
-            process,
+            process: spawn(&directory),
             address: ([127, 0, 0, 1], port).into(),
             direct: ([127, 0, 0, 1], direct).into(),
             directory,
         };
         prosody.wait_until_it_listens().await;
         prosody
+    }
+
+    async fn crash_and_restart(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        self.process = spawn(&self.directory);
+        self.wait_until_it_listens().await;
     }
 
     async fn wait_until_it_listens(&self) {
@@ -114,6 +114,16 @@ impl Drop for Prosody {
         let _ = self.process.wait();
         let _ = std::fs::remove_dir_all(&self.directory);
     }
+}
+
+fn spawn(directory: &Path) -> Child {
+    Command::new("prosody")
+        .args(["-F", "--config"])
+        .arg(directory.join("prosody.cfg.lua"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("prosody must be installed")
 }
 
 fn here() -> PathBuf {
@@ -208,6 +218,57 @@ async fn a_steady_second_loses_nothing() {
     ] {
         assert_eq!(report[field], expected, "{field}: {report}");
     }
+}
+
+#[tokio::test]
+async fn after_a_crash_everybody_comes_back_and_every_message_has_its_place() {
+    let mut prosody = Prosody::start("crash").await;
+    let address = prosody.address.to_string();
+    let ready = prosody.directory.join("ready");
+    let report = prosody.directory.join("report.json");
+    let mut running = tokio::process::Command::new(env!("CARGO_BIN_EXE_entente-load"))
+        .args(["steady", "--a-domain", "a.example", "--a-addr", &address])
+        .args(["--b-domain", "a.example", "--b-addr", &address])
+        .args([
+            "--senders",
+            "4",
+            "--rate",
+            "100",
+            "--seconds",
+            "3",
+            "--settle",
+            "2",
+        ])
+        .arg("--ready-file")
+        .arg(&ready)
+        .arg("--json")
+        .arg(&report)
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    while !ready.exists() {
+        assert!(
+            running.try_wait().unwrap().is_none(),
+            "ended before it began"
+        );
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    prosody.crash_and_restart().await;
+    let status = running.wait().await.unwrap();
+
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
+    let count = |field: &str| report[field].as_u64().unwrap();
+    assert_eq!(count("acked"), 300, "{report}");
+    assert_eq!(
+        count("delivered") + count("bounced") - count("delivered_and_bounced") + count("lost"),
+        300,
+        "{report}"
+    );
+    assert_eq!(count("connection_breaks"), 8, "{report}");
+    assert_eq!(count("bound_anew"), 8, "{report}");
+    assert_eq!(status.success(), count("lost") == 0, "{report}");
 }
 
 #[tokio::test]
