@@ -137,12 +137,13 @@ pub enum LogSync {
 pub struct Tuning {
     /// How often a leader without writes says that it lives, and how long it waits for the answer
     /// to each replication message. A round trip plus a disk's fsync must fit in, or nothing can be
-    /// committed at all. Default 600 ms, for links that have become bad and disks that have become
-    /// slow.
+    /// committed at all. The engine looks at its timers once in one and a half heartbeats, so that
+    /// is also the grain of elections. Default 500 ms, for links that have become bad and disks
+    /// that have become slow.
     pub heartbeat: Duration,
-    /// Default 700 ms.
+    /// Default 550 ms.
     pub election_min: Duration,
-    /// Default 1.1 s.
+    /// Default 900 ms.
     pub election_max: Duration,
     /// How long a voter must be missing before a learner takes its place. Default 30 s.
     pub voter_grace: Duration,
@@ -154,9 +155,9 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            heartbeat: Duration::from_millis(600),
-            election_min: Duration::from_millis(700),
-            election_max: Duration::from_millis(1100),
+            heartbeat: Duration::from_millis(500),
+            election_min: Duration::from_millis(550),
+            election_max: Duration::from_millis(900),
             voter_grace: Duration::from_secs(30),
             snapshot_after: 10_000,
         }

@@ -1,13 +1,13 @@
 //! The replicated database: starting it, finding its leader, one transaction, one local read.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use hiqlite::tls::{ServerTlsConfig, ServerTlsConfigCerts};
 use hiqlite::{Client, Node, NodeConfig, Param, SnapshotPolicy};
+use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::config::{Bootstrap, ClusterConfig, LogSync, StoreConfig, Tuning};
@@ -31,6 +31,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct Leader {
     pub(crate) id: u64,
     pub(crate) api: String,
+    /// The term that it leads.
+    pub(crate) term: u64,
 }
 
 /// Why one attempt at a transaction has no result.
@@ -43,15 +45,46 @@ pub(crate) enum Failure {
     Unknown,
 }
 
+/// A connection to a leader. The engine's client never ends its tasks, so they have a runtime of
+/// their own, which ends with the link.
+struct Link {
+    leader: Leader,
+    client: Client,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Which client reaches the leader.
+enum Route {
+    Local,
+    Link(Arc<Link>),
+}
+
+impl Route {
+    fn client<'a>(&'a self, local: &'a Client) -> &'a Client {
+        match self {
+            Self::Local => local,
+            Self::Link(link) => &link.client,
+        }
+    }
+}
+
 /// The running engine of this node.
 pub(crate) struct Engine {
     local: Client,
     pub(crate) identity: Identity,
     cluster: Option<ClusterConfig>,
-    /// Connections to nodes that are or were the leader, by member id. The engine's own client is
-    /// not used towards others: it stays with a leader that hangs for 35 s and needs seconds to
-    /// follow one that died, while these are dropped as soon as Raft names another leader.
-    remotes: Mutex<HashMap<u64, Client>>,
+    /// The connection to another node that leads. The engine's own client is not used towards
+    /// others: it stays with a leader that hangs for 35 s and needs seconds to follow one that
+    /// died, while this one is replaced as soon as Raft names another leader or a call fails.
+    link: Mutex<Option<Arc<Link>>>,
 }
 
 impl std::fmt::Debug for Engine {
@@ -77,7 +110,7 @@ impl Engine {
             local,
             identity,
             cluster: config.cluster.clone(),
-            remotes: Mutex::new(HashMap::new()),
+            link: Mutex::new(None),
         })
     }
 
@@ -98,6 +131,7 @@ impl Engine {
         Some(Leader {
             id,
             api: node.addr_api.clone(),
+            term: metrics.current_term,
         })
     }
 
@@ -111,7 +145,7 @@ impl Engine {
             sleep(LEADER_POLL).await;
             return Err(Failure::Unknown);
         };
-        let Some(client) = self.client_of(&leader, deadline).await else {
+        let Some(route) = self.route_to(&leader, deadline).await else {
             sleep(LEADER_POLL).await;
             return Err(Failure::Unknown);
         };
@@ -119,19 +153,23 @@ impl Engine {
             .iter()
             .map(|statement| (Cow::Borrowed(statement.sql), statement.params.clone()))
             .collect();
-        let transaction = Box::pin(client.txn(queries));
-        let result = tokio::select! {
-            result = transaction => result,
-            () = self.moved_from(&leader) => return Err(Failure::Unknown),
-            () = tokio::time::sleep_until(deadline) => return Err(Failure::Unknown),
+        let transaction = Box::pin(route.client(&self.local).txn(queries));
+        let failure = tokio::select! {
+            result = transaction => match result {
+                Ok(rows) => match rows.into_iter().collect() {
+                    Ok(changes) => return Ok(changes),
+                    Err(error) => Failure::Refused(error),
+                },
+                Err(error) => classify(error),
+            },
+            () = self.moved_from(&leader) => Failure::Unknown,
+            () = tokio::time::sleep_until(deadline) => Failure::Unknown,
         };
-        match result {
-            Ok(rows) => rows
-                .into_iter()
-                .collect::<Result<_, _>>()
-                .map_err(Failure::Refused),
-            Err(error) => Err(classify(error)),
+        if matches!(failure, Failure::Unknown) {
+            self.relink(None);
+            sleep(LEADER_POLL).await;
         }
+        Err(failure)
     }
 
     /// A query against this node's copy.
@@ -146,39 +184,50 @@ impl Engine {
         Ok(self.local.query_map(sql, params).await?)
     }
 
-    async fn client_of(&self, leader: &Leader, deadline: Instant) -> Option<Client> {
+    async fn route_to(&self, leader: &Leader, deadline: Instant) -> Option<Route> {
         let Some(cluster) = &self.cluster else {
-            return Some(self.local.clone());
+            return Some(Route::Local);
         };
         if leader.id == self.identity.node_id && self.local.is_leader_db().await {
-            return Some(self.local.clone());
+            return Some(Route::Local);
         }
-        if let Some(client) = self.known_remote(leader.id) {
-            return Some(client);
+        if let Some(link) = self.link_to(leader) {
+            return Some(Route::Link(link));
         }
-        let connect = Client::remote(
-            vec![leader.api.clone()],
-            true,
-            false,
-            cluster.secrets.api.clone(),
-            false,
-            None,
-        );
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("store-link")
+            .enable_all()
+            .build()
+            .ok()?;
+        let (api, secret) = (leader.api.clone(), cluster.secrets.api.clone());
+        let connect = runtime.spawn(async move {
+            Box::pin(Client::remote(vec![api], true, false, secret, false, None)).await
+        });
         let deadline = deadline.min(Instant::now() + CONNECT_TIMEOUT);
-        let client = timeout_at(deadline, Box::pin(connect)).await.ok()?.ok()?;
-        self.remotes
-            .lock()
-            .expect("no panic while the map is held")
-            .insert(leader.id, client.clone());
-        Some(client)
+        let connected = timeout_at(deadline, connect).await;
+        let Ok(Ok(Ok(client))) = connected else {
+            runtime.shutdown_background();
+            return None;
+        };
+        let link = Arc::new(Link {
+            leader: leader.clone(),
+            client,
+            runtime: Some(runtime),
+        });
+        self.relink(Some(Arc::clone(&link)));
+        Some(Route::Link(link))
     }
 
-    fn known_remote(&self, id: u64) -> Option<Client> {
-        self.remotes
-            .lock()
-            .expect("no panic while the map is held")
-            .get(&id)
-            .cloned()
+    fn link_to(&self, leader: &Leader) -> Option<Arc<Link>> {
+        let link = self.link.lock().expect("no panic while the link is held");
+        link.as_ref()
+            .filter(|link| link.leader == *leader)
+            .map(Arc::clone)
+    }
+
+    fn relink(&self, link: Option<Arc<Link>>) {
+        *self.link.lock().expect("no panic while the link is held") = link;
     }
 
     /// Returns when this node knows of another leader than this one, or of none.

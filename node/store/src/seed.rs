@@ -55,12 +55,15 @@ impl Layout<'_> {
 
 impl Store {
     /// Writes a consistent copy of the database into `dir` and returns its path. Runs beside
-    /// everything else, on any node; the copy is this node's.
+    /// everything else, on any node; the copy is this node's, brought up to date first if there is
+    /// a majority. Readable by this process's user only.
     ///
     /// # Errors
     /// [`StoreError::Io`] or [`StoreError::Sqlite`].
     pub async fn backup_to(&self, dir: &Path) -> Result<PathBuf, StoreError> {
-        self.sync().await?;
+        if let Err(error) = self.sync().await {
+            tracing::warn!(%error, "the backup may lack the newest writes");
+        }
         let source = Layout(&self.inner.config.data_dir).database();
         let dir = dir.to_owned();
         let copy = tokio::task::spawn_blocking(move || {
@@ -93,7 +96,7 @@ fn wall_clock_seconds() -> u64 {
 /// # Errors
 /// [`StoreError::NotABackup`], [`StoreError::Io`]; nothing was changed then.
 pub fn restore(data_dir: &Path, backup: &Path) -> Result<(), StoreError> {
-    fs::create_dir_all(data_dir).map_err(io_error(data_dir))?;
+    crate::store::create_private_dir(data_dir).map_err(io_error(data_dir))?;
     plant(data_dir, backup)
 }
 
@@ -184,6 +187,7 @@ fn copy_database(source: &Path, target: &Path) -> Result<(), StoreError> {
         return Err(not_a_backup());
     }
     remove(target)?;
+    create_private(target)?;
     let path = target.to_str().ok_or_else(not_a_backup)?;
     {
         // Read-write, because a database that a killed process left has a log to be replayed.
@@ -210,6 +214,15 @@ fn copy_database(source: &Path, target: &Path) -> Result<(), StoreError> {
     File::open(target)
         .and_then(|file| file.sync_all())
         .map_err(io_error(target))
+}
+
+/// An empty file for SQLite to fill. It will hold credentials.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop).map_err(io_error(path))
 }
 
 fn remove(path: &Path) -> Result<(), StoreError> {

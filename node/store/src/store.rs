@@ -1,5 +1,6 @@
 //! The store as the node sees it: opening, closing, and the paths that every operation takes.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -66,7 +67,7 @@ impl Store {
     /// files can't be read.
     pub async fn open(config: StoreConfig) -> Result<Self, StoreError> {
         check(&config)?;
-        std::fs::create_dir_all(&config.data_dir).map_err(identity::io_error(&config.data_dir))?;
+        create_private_dir(&config.data_dir).map_err(identity::io_error(&config.data_dir))?;
         let identity = identity::establish(&config)?;
         let identity = if identity.seeded {
             crate::seed::grow(&config, identity).await?
@@ -322,6 +323,15 @@ fn check(config: &StoreConfig) -> Result<(), StoreError> {
         return Err(StoreError::Config("joining needs at least one peer"));
     }
     crate::trust::check(&cluster.tls.ca)
+}
+
+/// The database holds credentials. An existing directory keeps the rights that it has.
+pub(crate) fn create_private_dir(dir: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
 }
 
 /// The cluster's secrets, or ones for this run alone.

@@ -314,6 +314,9 @@ async fn a_backup_founds_a_new_store_and_a_stopped_one_can_be_recovered() {
     store.add_account("a@x", &keys(1), 1).await.unwrap();
     store.apply(vec![offline("a@x", "1")]).await.unwrap();
     let backup = store.backup_to(&old.path().join("backups")).await.unwrap();
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&backup).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600, "a backup holds credentials");
     let running = recover_alone(old.path());
     assert!(matches!(running, Err(StoreError::Config(_))), "{running:?}");
     store.apply(vec![offline("a@x", "2")]).await.unwrap();
