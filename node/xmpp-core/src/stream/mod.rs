@@ -12,6 +12,7 @@ mod client;
 mod flow;
 mod identifiers;
 mod inbound;
+mod outbound;
 mod wire;
 
 use std::fmt;
@@ -28,6 +29,11 @@ pub use client::{
 pub use inbound::{
     InboundAnswer, InboundConfig, InboundDeadline, InboundInput, InboundOutput, InboundRequest,
     InboundStream,
+};
+
+pub use outbound::{
+    OutboundConfig, OutboundDeadline, OutboundError, OutboundInput, OutboundOutput, OutboundStream,
+    Purpose,
 };
 
 /// Names a request, and its answer, on one stream.
