@@ -12,3 +12,6 @@
 mod client_authentication;
 mod client_session;
 mod client_support;
+mod inbound;
+mod outbound;
+mod pair;
