@@ -305,7 +305,7 @@ fn keys_are_verified_without_authenticating() {
     talk.send("<db:verify from='peer.example' to='example.com' id='s2' type='invalid'/>");
     talk.send("<db:verify from='other.example' to='example.com' id='s1' type='valid'/>");
     talk.send("<db:verify from='peer.example' to='example.com' id='s1' type='valid'/>");
-    let mut verified = |talk: &mut Talk| match talk.outputs.pop_front() {
+    let verified = |talk: &mut Talk| match talk.outputs.pop_front() {
         Some(OutboundOutput::Verified { token, outcome }) => (token, outcome),
         other => panic!("{other:?}"),
     };
