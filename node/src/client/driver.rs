@@ -1,0 +1,528 @@
+//! The loop around one client connection.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use entente_home_core::{BindError, DeliveryId, EndReason, SessionEndReason};
+use entente_xmpp_core::error::{StanzaCondition, StanzaError, StreamCondition, StreamError};
+use entente_xmpp_core::jid::BareJid;
+use entente_xmpp_core::sasl::{Mechanism, ScramHash, ScramKeys};
+use entente_xmpp_core::stream::{
+    ClientAnswer, ClientInput, ClientOutput, ClientRequest, ClientStream, CloseReason, RequestId, ResumedState,
+};
+use tokio::sync::mpsc;
+use tokio::time::{sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+
+use super::resumption::{Claim, Handover, Registration};
+use super::session::Session;
+use super::{ClientService, HANDSHAKE, now};
+use crate::fabric::{ConnectionHandle, Item};
+use crate::net::{Io, IoEvent, Permit};
+use crate::tls::binding;
+
+/// How long acks stay back before the fence is asked again.
+const FENCE_PAUSE: Duration = Duration::from_millis(250);
+/// How long a client waits for its home to answer a bind.
+const BIND_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// One client connection.
+pub(super) struct Connection {
+    service: Arc<ClientService>,
+    io: Io,
+    stream: ClientStream,
+    peer: SocketAddr,
+    permit: Permit,
+    out: BytesMut,
+    needs_flush: bool,
+    /// Deliveries that go with the bytes in `out`, where the client does not ack.
+    on_write: Vec<DeliveryId>,
+    session: Option<Session>,
+    resumable: Option<(Registration, mpsc::Receiver<Claim>)>,
+    /// Receipts are here that may not be acknowledged now.
+    ask_fence: Option<Instant>,
+    closed: Option<CloseReason>,
+}
+
+enum Wake {
+    Io(IoEvent),
+    Inbox,
+    View,
+    Timer,
+    Claim(Option<Claim>),
+}
+
+impl Connection {
+    pub(super) fn new(service: Arc<ClientService>, io: Io, stream: ClientStream, peer: SocketAddr, permit: Permit) -> Self {
+        Self {
+            service,
+            io,
+            stream,
+            peer,
+            permit,
+            out: BytesMut::new(),
+            needs_flush: false,
+            on_write: Vec::new(),
+            session: None,
+            resumable: None,
+            ask_fence: None,
+            closed: None,
+        }
+    }
+
+    /// TLS from here on; `false` when it failed and the connection is over.
+    pub(super) async fn handshake(&mut self) -> bool {
+        let Some(socket) = self.io.take_plain() else { return false };
+        let acceptor = TlsAcceptor::from(self.service.certificates.for_clients());
+        match timeout(HANDSHAKE, acceptor.accept(socket)).await {
+            Ok(Ok(tls)) => {
+                let channel = binding::channel(tls.get_ref().1, &self.service.certificates);
+                self.io = Io::Server(Box::new(tls));
+                self.stream.handle_input(now(), ClientInput::TlsEstablished(channel));
+                true
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, %error, "a client's TLS handshake failed");
+                false
+            }
+            Err(_) => {
+                tracing::debug!(peer = %self.peer, "a client's TLS handshake took too long");
+                false
+            }
+        }
+    }
+
+    /// Serves the client until the end, and its session until it is resumed or over.
+    pub(super) async fn run(mut self) {
+        let mut view = self.service.switchboard.view.clone();
+        loop {
+            if !Box::pin(self.settle()).await {
+                break;
+            }
+            let deadline = self.deadline();
+            let reading = self.stream.wants_bytes() && self.session.as_ref().is_none_or(|session| !session.is_full());
+            let Self { io, out, needs_flush, stream, session, resumable, .. } = &mut self;
+            let wake = tokio::select! {
+                biased;
+                event = io.event(out, needs_flush, reading, |bytes| stream.handle_input(now(), ClientInput::Bytes(bytes))) => Wake::Io(event),
+                () = inbox_ready(session.as_ref()) => Wake::Inbox,
+                claim = claimed(resumable.as_mut()) => Wake::Claim(claim),
+                changed = view.changed(), if session.is_some() => if changed.is_ok() { Wake::View } else { Wake::Timer },
+                () = until(deadline) => Wake::Timer,
+            };
+            match wake {
+                Wake::Io(IoEvent::Read) => {}
+                Wake::Io(IoEvent::Written) => self.written(),
+                Wake::Io(IoEvent::Eof | IoEvent::Broken) => self.stream.handle_input(now(), ClientInput::Eof),
+                Wake::Inbox => self.take_inbox(),
+                Wake::View => {
+                    view.borrow_and_update();
+                    if let Some(session) = &mut self.session {
+                        session.follow_home(now(), &self.service.switchboard).await;
+                    }
+                }
+                Wake::Timer => self.timer().await,
+                Wake::Claim(Some(claim)) => {
+                    // The client is back on another connection: this one is dead.
+                    self.stream.handle_input(now(), ClientInput::Eof);
+                    while self.stream.poll_output().is_some() {}
+                    self.hand_over(claim).await;
+                    return;
+                }
+                Wake::Claim(None) => self.resumable = None,
+            }
+        }
+        Box::pin(self.finish()).await;
+    }
+
+    /// Drains the stream's outputs and reports; `false` when the stream is over.
+    async fn settle(&mut self) -> bool {
+        while let Some(output) = self.stream.poll_output() {
+            if !self.act(output).await {
+                return false;
+            }
+        }
+        self.acknowledge();
+        self.stream.take_transmit(&mut self.out);
+        if let Some(session) = &mut self.session {
+            session.report(&self.service.switchboard).await;
+        }
+        self.closed.is_none()
+    }
+
+    async fn act(&mut self, output: ClientOutput) -> bool {
+        match output {
+            ClientOutput::Stanza(stanza) => {
+                if let Some(session) = &mut self.session {
+                    session.accept(now(), stanza, &self.service.switchboard).await;
+                }
+            }
+            ClientOutput::Delivered(token) => {
+                if let Some(session) = &mut self.session {
+                    session.delivered(DeliveryId(token));
+                }
+            }
+            ClientOutput::StartTls => {
+                self.stream.take_transmit(&mut self.out);
+                if self.io.write_all(&mut self.out).await.is_err() || !Box::pin(self.handshake()).await {
+                    self.closed = Some(CloseReason::Eof);
+                    return false;
+                }
+            }
+            ClientOutput::Request(id, request) => Box::pin(self.answer(id, request)).await,
+            ClientOutput::Authenticated(user) => {
+                self.permit.authenticated();
+                tracing::debug!(peer = %self.peer, %user, "a client authenticated");
+            }
+            ClientOutput::Bound(full) => tracing::debug!(peer = %self.peer, session = %full, "bound"),
+            ClientOutput::Resumed(full) => {
+                metrics::counter!("entente_client_resumed_total").increment(1);
+                tracing::debug!(peer = %self.peer, session = %full, "resumed");
+            }
+            ClientOutput::SmEnabled(Some(id)) => {
+                if let Some(session) = &self.session {
+                    self.resumable = Some(self.service.resumable.register(id, session.user.clone()));
+                }
+            }
+            ClientOutput::SmEnabled(None) => {}
+            ClientOutput::Closed(reason) => {
+                self.closed = Some(reason);
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn answer(&mut self, id: RequestId, request: ClientRequest) {
+        let answer = match request {
+            ClientRequest::Credentials { user, mechanism } => self.credentials(&user, mechanism).await,
+            ClientRequest::Bind { user, resource } => self.bind(user, resource).await,
+            ClientRequest::Resume { user, previd } => match self.service.resumable.claim(&previd, &user).await {
+                Some(Handover { state, session }) => {
+                    self.resumable = Some(self.service.resumable.register(Arc::clone(state.id()), user));
+                    self.session = Some(session);
+                    ClientAnswer::Resumed(state)
+                }
+                None => ClientAnswer::ResumeFailed { h: None },
+            },
+        };
+        self.stream.handle_input(now(), ClientInput::Answer(id, answer));
+    }
+
+    async fn credentials(&self, user: &BareJid, mechanism: Mechanism) -> ClientAnswer {
+        match self.service.store.credentials(user.as_str()).await {
+            Ok(Some(set)) => {
+                let hash = mechanism.hash().unwrap_or(ScramHash::Sha256);
+                let keys = match hash {
+                    ScramHash::Sha1 => set.sha1,
+                    ScramHash::Sha256 => set.sha256,
+                };
+                keys.and_then(|keys| keys_in(hash, keys)).map_or(ClientAnswer::UnknownUser, ClientAnswer::Credentials)
+            }
+            Ok(None) => ClientAnswer::UnknownUser,
+            Err(error) => {
+                tracing::warn!(%error, "credentials could not be read");
+                ClientAnswer::CredentialsUnavailable
+            }
+        }
+    }
+
+    async fn bind(&mut self, user: BareJid, resource: Option<String>) -> ClientAnswer {
+        let refused = |condition| ClientAnswer::BindRefused(StanzaError::new(condition));
+        let handle = self.service.switchboard.connections.open();
+        let deadline = tokio::time::Instant::now() + BIND_TIMEOUT;
+        loop {
+            let home = self.service.switchboard.home(user.as_str());
+            let asked =
+                self.service.switchboard.bind(handle.key.clone(), user.clone(), resource.clone(), 1).await.is_ok();
+            // A home that dies meanwhile does not answer: ask the next one after a while.
+            let patience = if asked { Duration::from_secs(5) } else { Duration::from_millis(100) };
+            let until = deadline.min(tokio::time::Instant::now() + patience);
+            match tokio::time::timeout_at(until, bind_result(&handle)).await {
+                Ok(Ok(full)) => {
+                    self.session = Some(Session::new(handle, full.clone(), self.service.custody_stanzas, home));
+                    return ClientAnswer::Bound(full);
+                }
+                Ok(Err(BindError::BadResource)) => return refused(StanzaCondition::BadRequest),
+                Ok(Err(BindError::TooManySessions)) => return refused(StanzaCondition::ResourceConstraint),
+                Ok(Err(BindError::NoSuchUser)) => return refused(StanzaCondition::NotAllowed),
+                Ok(Err(BindError::Unavailable)) | Err(_) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Ok(Err(BindError::Unavailable)) | Err(_) => return refused(StanzaCondition::ResourceConstraint),
+            }
+        }
+    }
+
+    fn take_inbox(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let now = now();
+        for item in session.handle.inbox.take() {
+            match item {
+                Item::Deliver { delivery, envelope, stanza } => {
+                    if !session.is_new(delivery, envelope.as_ref()) {
+                        continue;
+                    }
+                    let acked = self.stream.sm_enabled();
+                    let token = if acked { delivery.map_or(0, |id| id.0) } else { 0 };
+                    self.stream.handle_input(now, ClientInput::Send { stanza: stanza.into_bytes(), token });
+                    if !acked && let Some(id) = delivery {
+                        self.on_write.push(id);
+                    }
+                }
+                Item::Receipt(seq) => session.receipt(seq),
+                Item::Retry(seq) => session.retry(now, seq),
+                Item::BindResult { .. } => {}
+                Item::End(reason) => {
+                    let condition = match reason {
+                        EndReason::Conflict => StreamCondition::Conflict,
+                        EndReason::AccountRemoved => StreamCondition::NotAuthorized,
+                        EndReason::Refused => StreamCondition::ResourceConstraint,
+                    };
+                    self.resumable = None;
+                    self.stream.handle_input(now, ClientInput::Close(Some(StreamError::new(condition))));
+                }
+                Item::Shutdown => {
+                    self.resumable = None;
+                    let error = StreamError::new(StreamCondition::SystemShutdown);
+                    self.stream.handle_input(now, ClientInput::Close(Some(error)));
+                }
+            }
+        }
+    }
+
+    /// Tells the stream what may be acknowledged. The fence is asked here, on the way of every ack.
+    fn acknowledge(&mut self) {
+        let Some(session) = &mut self.session else { return };
+        let now = now();
+        if !self.service.switchboard.fence.may_ack(now) {
+            self.ask_fence = (session.waiting() > 0 || self.ask_fence.is_some()).then(|| now + FENCE_PAUSE);
+            return;
+        }
+        self.ask_fence = None;
+        let handled = session.handled();
+        if handled > 0 {
+            self.stream.handle_input(now, ClientInput::Handled(handled));
+        }
+    }
+
+    /// Everything in `out` is with the kernel.
+    fn written(&mut self) {
+        if let Some(session) = &mut self.session {
+            for id in self.on_write.drain(..) {
+                session.delivered(id);
+            }
+        }
+        if self.on_write.capacity() > 64 {
+            self.on_write = Vec::new();
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let session = self.session.as_ref().and_then(Session::poll_timeout);
+        [self.stream.poll_timeout(), session, self.ask_fence].into_iter().flatten().min()
+    }
+
+    async fn timer(&mut self) {
+        let now = now();
+        if self.stream.poll_timeout().is_some_and(|at| at <= now) {
+            self.stream.handle_input(now, ClientInput::Timeout);
+        }
+        if let Some(session) = &mut self.session {
+            session.timeout(now, &self.service.switchboard).await;
+        }
+    }
+
+    /// After the stream's end: last words, then the session waits for its client or ends.
+    async fn finish(mut self) {
+        self.stream.take_transmit(&mut self.out);
+        let last_words = async {
+            if self.io.write_all(&mut self.out).await.is_ok() {
+                self.io.shutdown().await;
+            }
+        };
+        let _late = timeout(Duration::from_secs(3), last_words).await;
+        self.io = Io::Gone;
+        let Some(mut session) = self.session.take() else { return };
+        for id in self.on_write.drain(..) {
+            session.failed(id);
+        }
+        let reason = match &self.closed {
+            Some(CloseReason::Clean) => SessionEndReason::Closed,
+            Some(CloseReason::Error(_)) => SessionEndReason::Terminated,
+            _ => SessionEndReason::Lost,
+        };
+        let service = self.service;
+        drop(self.permit);
+        match (self.stream.park(), self.resumable) {
+            (Ok(state), Some((registration, claims))) => {
+                Box::pin(park(service, state, session, registration, claims)).await;
+            }
+            (Ok(state), None) => end(&service, session, state.into_unacked(), reason).await,
+            (Err(mut stream), _) => end(&service, session, stream.unacked(), reason).await,
+        }
+    }
+
+    async fn hand_over(mut self, claim: Claim) {
+        let Some(mut session) = self.session.take() else { return };
+        for id in self.on_write.drain(..) {
+            session.failed(id);
+        }
+        match self.stream.park() {
+            Ok(state) => give(&self.service, state, session, claim).await,
+            Err(mut stream) => end(&self.service, session, stream.unacked(), SessionEndReason::Lost).await,
+        }
+    }
+}
+
+/// A session without a connection: collects what comes for it until its client returns.
+async fn park(
+    service: Arc<ClientService>,
+    mut state: ResumedState,
+    mut session: Session,
+    registration: Registration,
+    mut claims: mpsc::Receiver<Claim>,
+) {
+    let mut view = service.switchboard.view.clone();
+    let end_at = now() + service.stream.resumption;
+    loop {
+        acknowledge_parked(&service, &mut state, &mut session);
+        session.report(&service.switchboard).await;
+        let deadline = session.poll_timeout().map_or(end_at, |at| at.min(end_at));
+        tokio::select! {
+            claim = claims.recv() => {
+                drop(registration);
+                match claim {
+                    Some(claim) => give(&service, state, session, claim).await,
+                    None => end(&service, session, state.into_unacked(), SessionEndReason::Lost).await,
+                }
+                return;
+            }
+            () = session.handle.inbox.ready() => {
+                if !take_parked(&mut state, &mut session) {
+                    break;
+                }
+            }
+            changed = view.changed() => {
+                if changed.is_err() {
+                    break;
+                }
+                session.follow_home(now(), &service.switchboard).await;
+            }
+            () = sleep_until(deadline.into()) => {
+                if now() >= end_at {
+                    break;
+                }
+                session.timeout(now(), &service.switchboard).await;
+            }
+        }
+    }
+    drop(registration);
+    end(&service, session, state.into_unacked(), SessionEndReason::Lost).await;
+}
+
+fn acknowledge_parked(service: &ClientService, state: &mut ResumedState, session: &mut Session) {
+    if service.switchboard.fence.may_ack(now()) {
+        let handled = session.handled();
+        if handled > 0 {
+            state.handled(handled);
+        }
+    }
+}
+
+/// `false`: the session is over.
+fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
+    for item in session.handle.inbox.take() {
+        match item {
+            Item::Deliver { delivery, envelope, stanza } => {
+                if session.is_new(delivery, envelope.as_ref())
+                    && state.push(stanza.into_bytes(), delivery.map_or(0, |id| id.0)).is_err()
+                    && let Some(id) = delivery
+                {
+                    session.failed(id);
+                }
+            }
+            Item::Receipt(seq) => session.receipt(seq),
+            Item::Retry(seq) => session.retry(now(), seq),
+            Item::BindResult { .. } => {}
+            Item::End(_) | Item::Shutdown => return false,
+        }
+    }
+    true
+}
+
+/// Gives the session to the client's new connection.
+async fn give(service: &ClientService, mut state: ResumedState, mut session: Session, claim: Claim) {
+    // What is still on its way to a receipt would be sent a second time: wait a moment for it.
+    let patience = now() + Duration::from_secs(1);
+    while session.waiting() > 0 && now() < patience {
+        let ready = tokio::time::timeout_at(patience.into(), session.handle.inbox.ready()).await;
+        if ready.is_err() || !take_parked(&mut state, &mut session) {
+            break;
+        }
+        acknowledge_parked(service, &mut state, &mut session);
+    }
+    session.report(&service.switchboard).await;
+    if let Err(Handover { state, session }) = claim.send(Handover { state: Box::new(state), session }) {
+        end(service, session, state.into_unacked(), SessionEndReason::Lost).await;
+    }
+}
+
+async fn end(
+    service: &ClientService,
+    mut session: Session,
+    unacked: Vec<entente_xmpp_core::management::Unacked>,
+    reason: SessionEndReason,
+) {
+    for unacked in unacked {
+        if unacked.token != 0 {
+            session.failed(DeliveryId(unacked.token));
+        }
+    }
+    tracing::debug!(session = %session.full(), ?reason, "a session ended");
+    session.end(reason, &service.switchboard).await;
+}
+
+async fn bind_result(handle: &ConnectionHandle) -> Result<entente_xmpp_core::jid::FullJid, BindError> {
+    loop {
+        handle.inbox.ready().await;
+        for item in handle.inbox.take() {
+            if let Item::BindResult { result, .. } = item {
+                return result;
+            }
+        }
+    }
+}
+
+async fn inbox_ready(session: Option<&Session>) {
+    match session {
+        Some(session) => session.handle.inbox.ready().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn claimed(resumable: Option<&mut (Registration, mpsc::Receiver<Claim>)>) -> Option<Claim> {
+    match resumable {
+        Some((_, claims)) => claims.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn keys_in(hash: ScramHash, keys: entente_store::ScramKeys) -> Option<ScramKeys> {
+    Some(ScramKeys {
+        hash,
+        salt: keys.salt,
+        iterations: std::num::NonZeroU32::new(keys.iterations)?,
+        stored_key: keys.stored_key,
+        server_key: keys.server_key,
+    })
+}

@@ -1,0 +1,228 @@
+//! A bound session at its edge: what it accepted and nobody took over yet, what was delivered to it,
+//! and what a new home has to be told.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use entente_cluster::NodeId;
+use entente_cluster::custody::{Custody, CustodyLimits, Resend};
+use entente_home_core::{DeliveryId, EnvelopeId, SessionEndReason, SessionKey, SessionMirror};
+use entente_xmpp_core::Stanza;
+use entente_xmpp_core::jid::{BareJid, FullJid};
+
+use crate::fabric::{ConnectionHandle, Switchboard};
+
+/// Envelopes remembered against a second delivery by a new home.
+const RECENT: usize = 256;
+/// Pause before a register or a report that found no home is tried again.
+const UNPLACED_PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct Session {
+    pub(super) handle: ConnectionHandle,
+    pub(super) user: BareJid,
+    full: FullJid,
+    mirror: SessionMirror,
+    custody: Custody<SessionKey>,
+    /// The home that knows this session, with its generation.
+    home: Option<(NodeId, u64)>,
+    /// When to look for a home again, if the last look found none.
+    retry_home: Option<Instant>,
+    /// Envelopes delivered to the client, oldest first, with their delivery.
+    recent: VecDeque<(EnvelopeId, DeliveryId, bool)>,
+    /// A second delivery of something still unacked: first token, second id.
+    aliases: Vec<(DeliveryId, DeliveryId)>,
+    /// Deliveries that the client has, not yet told to the home.
+    delivered: Vec<DeliveryId>,
+    failed: Vec<DeliveryId>,
+}
+
+impl Session {
+    pub(super) fn new(handle: ConnectionHandle, full: FullJid, custody_stanzas: usize, home: Option<(NodeId, u64)>) -> Self {
+        let limits = CustodyLimits { max_envelopes: custody_stanzas, ..CustodyLimits::default() };
+        Self {
+            custody: Custody::new(handle.key.clone(), limits),
+            handle,
+            user: full.to_bare(),
+            mirror: SessionMirror::new(full.clone()),
+            full,
+            home,
+            retry_home: None,
+            recent: VecDeque::new(),
+            aliases: Vec::new(),
+            delivered: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    pub(super) fn full(&self) -> &FullJid {
+        &self.full
+    }
+
+    /// Nothing more may be read from the client until receipts come.
+    pub(super) fn is_full(&self) -> bool {
+        self.custody.is_full()
+    }
+
+    /// Takes a client's stanza into custody and gives it to the home. Waits for room there.
+    pub(super) async fn accept(&mut self, now: Instant, stanza: Stanza, switchboard: &Switchboard) {
+        self.mirror.observe(&stanza);
+        // The reader stops when custody is full, but one read may bring a few stanzas more.
+        let Ok(accepted) = self.custody.accept(now, self.user.as_str(), stanza.bytes().clone()) else {
+            tracing::warn!(session = %self.full, "a stanza came while custody was full");
+            return;
+        };
+        if accepted.send {
+            self.give(now, accepted.seq, stanza, switchboard).await;
+        }
+    }
+
+    async fn give(&mut self, now: Instant, seq: u64, stanza: Stanza, switchboard: &Switchboard) {
+        let envelope = EnvelopeId { holder: self.handle.key.clone(), seq };
+        let sent = switchboard.from_client(self.handle.key.clone(), envelope, stanza, &self.user).await;
+        if sent.is_err() {
+            self.custody.retry(now, seq);
+        }
+    }
+
+    async fn give_again(&mut self, now: Instant, again: Vec<Resend>, switchboard: &Switchboard) {
+        for Resend { seq, payload, .. } in again {
+            match Stanza::parse(payload) {
+                Ok(stanza) => self.give(now, seq, stanza, switchboard).await,
+                Err(error) => tracing::error!(%error, "an accepted stanza does not read back"),
+            }
+        }
+    }
+
+    /// The home took responsibility for `seq`.
+    pub(super) fn receipt(&mut self, seq: u64) {
+        self.custody.receipt(seq);
+    }
+
+    /// A home did not take `seq`.
+    pub(super) fn retry(&mut self, now: Instant, seq: u64) {
+        self.custody.retry(now, seq);
+    }
+
+    /// How many more of the client's stanzas may be acknowledged. Call only when acks are allowed.
+    pub(super) fn handled(&mut self) -> u64 {
+        self.custody.handled()
+    }
+
+    /// Whether receipts have come that `handled` has not told.
+    pub(super) fn waiting(&self) -> usize {
+        self.custody.waiting()
+    }
+
+    /// Whether a delivery has to be written: not if an earlier home sent it before.
+    pub(super) fn is_new(&mut self, delivery: Option<DeliveryId>, envelope: Option<&EnvelopeId>) -> bool {
+        let (Some(envelope), Some(delivery)) = (envelope, delivery) else { return true };
+        let known = self.recent.iter().rev().find(|(seen, _, _)| seen == envelope).map(|(_, id, acked)| (*id, *acked));
+        match known {
+            Some((_, true)) => {
+                self.delivered.push(delivery);
+                false
+            }
+            Some((first, false)) => {
+                if first != delivery {
+                    self.aliases.push((first, delivery));
+                }
+                false
+            }
+            None => {
+                if self.recent.len() == RECENT {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back((envelope.clone(), delivery, false));
+                true
+            }
+        }
+    }
+
+    /// The client has this delivery.
+    pub(super) fn delivered(&mut self, id: DeliveryId) {
+        if let Some(entry) = self.recent.iter_mut().find(|(_, known, _)| *known == id) {
+            entry.2 = true;
+        }
+        self.delivered.push(id);
+        let delivered = &mut self.delivered;
+        self.aliases.retain(|(first, second)| {
+            if *first == id {
+                delivered.push(*second);
+            }
+            *first != id
+        });
+    }
+
+    /// The client will not get this delivery here.
+    pub(super) fn failed(&mut self, id: DeliveryId) {
+        self.failed.push(id);
+        let failed = &mut self.failed;
+        self.aliases.retain(|(first, second)| {
+            if *first == id {
+                failed.push(*second);
+            }
+            *first != id
+        });
+    }
+
+    /// Tells the home what was delivered and what failed since the last time.
+    pub(super) async fn report(&mut self, switchboard: &Switchboard) {
+        for (list, failed) in [(&mut self.delivered, false), (&mut self.failed, true)] {
+            if !list.is_empty() {
+                // Without a home there is nobody who waits: a new one starts with no deliveries.
+                let _no_home = switchboard
+                    .delivered(self.handle.key.clone(), &self.user, std::mem::take(list), failed)
+                    .await;
+            }
+        }
+    }
+
+    /// Looks whether the user has another home now; if so, makes the session known there and gives
+    /// it all that has no receipt.
+    pub(super) async fn follow_home(&mut self, now: Instant, switchboard: &Switchboard) {
+        self.retry_home = None;
+        let home = switchboard.home(self.user.as_str());
+        if home == self.home && home.is_some() {
+            return;
+        }
+        let registered = match &home {
+            Some(_) => switchboard.register(self.handle.key.clone(), self.mirror.snapshot()).await.is_ok(),
+            None => false,
+        };
+        if !registered {
+            self.retry_home = Some(now + UNPLACED_PAUSE);
+            return;
+        }
+        self.home = home;
+        let again = self.custody.view_changed(now, |_| true);
+        self.give_again(now, again, switchboard).await;
+    }
+
+    /// When [`Self::timeout`] wants to be called.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match (self.custody.poll_timeout(), self.retry_home) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// A deadline came.
+    pub(super) async fn timeout(&mut self, now: Instant, switchboard: &Switchboard) {
+        if self.retry_home.is_some_and(|at| at <= now) {
+            self.follow_home(now, switchboard).await;
+        }
+        let again = self.custody.overdue(now);
+        self.give_again(now, again, switchboard).await;
+    }
+
+    /// The session is over for good. What the client did not get goes back to the home first.
+    pub(super) async fn end(mut self, reason: SessionEndReason, switchboard: &Switchboard) {
+        for item in self.handle.inbox.close() {
+            if let crate::fabric::Item::Deliver { delivery: Some(id), .. } = item {
+                self.failed(id);
+            }
+        }
+        self.report(switchboard).await;
+        let _no_home = switchboard.session_ended(self.handle.key.clone(), self.full.clone(), reason).await;
+    }
+}

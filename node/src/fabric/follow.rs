@@ -1,0 +1,58 @@
+//! Following the cluster: frames from other nodes, and nodes that went.
+
+use std::sync::Arc;
+
+use entente_cluster::forward::Inbound;
+use entente_cluster::{ClusterView, Standing};
+use entente_home_core::Input;
+use tokio::sync::{mpsc, watch};
+
+use super::receipts::ReceiptBatch;
+use super::switchboard::Switchboard;
+use super::wire::WireFrame;
+
+/// Takes what the mesh brings until it stops.
+pub(crate) async fn frames(switchboard: Arc<Switchboard>, mut inbound: mpsc::Receiver<Inbound>) {
+    let mut batch = ReceiptBatch::default();
+    while let Some(Inbound { from, frames, .. }) = inbound.recv().await {
+        for frame in frames {
+            match WireFrame::decode(frame) {
+                Ok(frame) => switchboard.arrived(frame, &mut batch).await,
+                Err(error) => {
+                    metrics::counter!("entente_mesh_bad_frames_total").increment(1);
+                    tracing::warn!(node = %from, %error, "a frame was dropped");
+                }
+            }
+        }
+        batch.flush(&switchboard);
+    }
+}
+
+/// Tells the shards of edge nodes that died or came back as another process.
+pub(crate) async fn lost_edges(switchboard: Arc<Switchboard>, mut view: watch::Receiver<Arc<ClusterView>>) {
+    let mut before = view.borrow_and_update().clone();
+    while view.changed().await.is_ok() {
+        let now = view.borrow_and_update().clone();
+        for (edge, epoch) in lost(&before, &now) {
+            tracing::info!(node = %edge, generation = epoch, "an edge node is gone: its sessions end");
+            for shard in switchboard.shards() {
+                let _stopping = shard.inner.send(Input::EdgeLost { edge: Arc::clone(&edge), epoch }).await;
+            }
+        }
+        before = now;
+    }
+}
+
+/// Nodes of `before` that are down or gone in `now`, or run with another generation.
+fn lost(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
+    before
+        .members
+        .iter()
+        .filter(|old| old.id != now.local && old.standing != Standing::Down)
+        .filter(|old| {
+            now.member(&old.id)
+                .is_none_or(|new| new.standing == Standing::Down || new.generation != old.generation)
+        })
+        .map(|old| (Arc::from(old.id.as_str()), old.generation))
+        .collect()
+}

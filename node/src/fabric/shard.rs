@@ -1,0 +1,151 @@
+//! The driver around one home shard: takes what its lanes bring, lets the core decide, carries the
+//! decisions out. It never waits for anything but its own lanes and the clock.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use entente_home_core::{DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep_until, timeout};
+
+use super::receipts::ReceiptBatch;
+use super::store_worker::StoreJob;
+use super::switchboard::{ShardLanes, Switchboard};
+
+/// Room for what edges bring; they wait when it is full.
+const EDGE_LANE: usize = 1024;
+/// Room for what other shards and the store bring; more goes back to the holders.
+const INNER_LANE: usize = 16_384;
+/// Inputs that are handled before outputs are flushed.
+const BATCH: usize = 128;
+/// Where the number of the shard stands in its delivery ids.
+const SHARD_SHIFT: u32 = 56;
+
+/// The receiving ends of a shard's lanes.
+pub(crate) struct ShardInputs {
+    edge: mpsc::Receiver<Input>,
+    inner: mpsc::Receiver<Input>,
+}
+
+/// Makes the lanes of one shard.
+pub(crate) fn lanes() -> (ShardLanes, ShardInputs) {
+    let (edge, edge_inputs) = mpsc::channel(EDGE_LANE);
+    let (inner, inner_inputs) = mpsc::channel(INNER_LANE);
+    (ShardLanes { edge, inner }, ShardInputs { edge: edge_inputs, inner: inner_inputs })
+}
+
+/// How many shards a node has: twice the cores, so that one busy user does not stop a core's share.
+pub(crate) fn shard_count() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(2).clamp(2, 32)
+}
+
+/// The first delivery id of a shard: ids name their shard, and differ from those of the node's
+/// earlier generations.
+pub(crate) fn delivery_base(shard: usize, generation: u64) -> u64 {
+    ((shard as u64) << SHARD_SHIFT) | ((generation & 0x00ff_ffff) << 32)
+}
+
+/// The shard that gave out `id`.
+pub(crate) fn shard_of_delivery(id: DeliveryId) -> usize {
+    (id.0 >> SHARD_SHIFT) as usize
+}
+
+/// One shard's task.
+pub(crate) struct ShardDriver {
+    core: HomeShard,
+    inputs: ShardInputs,
+    switchboard: Arc<Switchboard>,
+    store: mpsc::Sender<StoreJob>,
+    batch: ReceiptBatch,
+    stop: watch::Receiver<bool>,
+}
+
+impl ShardDriver {
+    pub(crate) fn new(
+        config: HomeConfig,
+        inputs: ShardInputs,
+        switchboard: Arc<Switchboard>,
+        store: mpsc::Sender<StoreJob>,
+        stop: watch::Receiver<bool>,
+    ) -> Self {
+        Self { core: HomeShard::new(config), inputs, switchboard, store, batch: ReceiptBatch::default(), stop }
+    }
+
+    /// Runs until the node stops.
+    pub(crate) async fn run(mut self) {
+        let mut view = self.switchboard.view.clone();
+        let mut inputs = Vec::with_capacity(BATCH);
+        loop {
+            let deadline = self.core.poll_timeout();
+            tokio::select! {
+                biased;
+                _ = self.stop.wait_for(|stop| *stop) => return,
+                changed = view.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let view = view.borrow_and_update().clone();
+                    let users = self.core.users().filter(|user| !view.is_home(user.as_str())).cloned().collect::<Vec<_>>();
+                    if !users.is_empty() {
+                        inputs.push(Input::Release { users });
+                    }
+                }
+                count = self.inputs.inner.recv_many(&mut inputs, BATCH) => if count == 0 { return },
+                count = self.inputs.edge.recv_many(&mut inputs, BATCH) => if count == 0 { return },
+                () = until(deadline) => inputs.push(Input::Timeout),
+            }
+            self.handle(&mut inputs);
+            if !self.batch.is_empty() {
+                self.batch.flush(&self.switchboard);
+                if !self.batch.is_empty() {
+                    // A full link: give it a moment without stopping the shard's other work.
+                    let _elapsed = timeout(std::time::Duration::from_millis(5), std::future::pending::<()>()).await;
+                }
+            }
+        }
+    }
+
+    fn handle(&mut self, inputs: &mut Vec<Input>) {
+        let (now, wall) = clocks();
+        let mut feedback = Vec::new();
+        for input in inputs.drain(..) {
+            self.core.handle_input(now, wall, input);
+            self.drain(&mut feedback);
+        }
+        // What could not be carried out goes back at once; the core answers with another way, and
+        // each way is tried once, so this ends.
+        while !feedback.is_empty() {
+            for input in std::mem::take(&mut feedback) {
+                self.core.handle_input(now, wall, input);
+                self.drain(&mut feedback);
+            }
+        }
+    }
+
+    fn drain(&mut self, feedback: &mut Vec<Input>) {
+        while let Some(output) = self.core.poll_output() {
+            match output {
+                Output::Store { request, op } => {
+                    if self.store.try_send(StoreJob { request, op }).is_err() {
+                        feedback.push(Input::Store { request, answer: StoreAnswer::Failed { retryable: true } });
+                    }
+                }
+                other => self.switchboard.perform(other, &mut self.batch, feedback),
+            }
+        }
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The monotonic clock, and Unix time in milliseconds.
+#[expect(clippy::disallowed_methods, reason = "the shell reads the clocks for the core")]
+fn clocks() -> (Instant, u64) {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (Instant::now(), wall.as_millis() as u64)
+}

@@ -1,0 +1,507 @@
+//! The switchboard: by today's view, where does this go?
+
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, OnceLock};
+
+use entente_cluster::forward::Mesh;
+use entente_cluster::{ClusterView, Fence, NodeId};
+use entente_home_core::{
+    DeliveryId, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
+};
+use entente_xmpp_core::Stanza;
+use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
+use tokio::sync::{mpsc, watch};
+
+use super::connections::Connections;
+use super::inbox::Item;
+use super::receipts::ReceiptBatch;
+use super::wire::WireFrame;
+
+/// Forwardings after which a stanza goes back to its holder: two nodes whose views differ must not
+/// play ping-pong with it.
+const MAX_HOPS: u32 = 4;
+
+/// A stanza for another domain.
+#[derive(Debug)]
+pub(crate) struct OutboundItem {
+    pub(crate) envelope: Option<EnvelopeId>,
+    pub(crate) stanza: Stanza,
+}
+
+/// Who sends to other domains. It takes everything: what it can't send, it answers.
+pub(crate) trait OutboundSink: Send + Sync {
+    fn submit(&self, item: OutboundItem);
+}
+
+/// There is no node to give it to now; the holder tries again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Unplaced;
+
+/// The two ways into a shard. Edges wait for room in `edge`; the rest is taken from `inner` first.
+#[derive(Clone)]
+pub(crate) struct ShardLanes {
+    pub(crate) edge: mpsc::Sender<Input>,
+    pub(crate) inner: mpsc::Sender<Input>,
+}
+
+/// See the module.
+pub(crate) struct Switchboard {
+    pub(crate) local: NodeId,
+    pub(crate) connections: Arc<Connections>,
+    pub(crate) fence: Arc<Fence>,
+    pub(crate) view: watch::Receiver<Arc<ClusterView>>,
+    domains: HashSet<String>,
+    shards: Vec<ShardLanes>,
+    hasher: RandomState,
+    mesh: OnceLock<Mesh>,
+    outbound: OnceLock<Arc<dyn OutboundSink>>,
+}
+
+enum Place {
+    Here,
+    There(NodeId),
+    Nowhere,
+}
+
+impl Switchboard {
+    pub(crate) fn new(
+        connections: Arc<Connections>,
+        fence: Arc<Fence>,
+        view: watch::Receiver<Arc<ClusterView>>,
+        domains: impl IntoIterator<Item = String>,
+        shards: Vec<ShardLanes>,
+    ) -> Arc<Self> {
+        let local = view.borrow().local.clone();
+        Arc::new(Self {
+            local,
+            connections,
+            fence,
+            view,
+            domains: domains.into_iter().collect(),
+            shards,
+            hasher: RandomState::new(),
+            mesh: OnceLock::new(),
+            outbound: OnceLock::new(),
+        })
+    }
+
+    /// Connects the mesh; once, at the start.
+    pub(crate) fn connect_mesh(&self, mesh: Mesh) {
+        assert!(self.mesh.set(mesh).is_ok(), "the mesh is connected once");
+    }
+
+    /// Connects the outbound streams; once, at the start.
+    pub(crate) fn connect_outbound(&self, sink: Arc<dyn OutboundSink>) {
+        assert!(self.outbound.set(sink).is_ok(), "the outbound streams are connected once");
+    }
+
+    /// Whether we serve `domain`.
+    pub(crate) fn is_local_domain(&self, domain: &str) -> bool {
+        self.domains.contains(domain)
+    }
+
+    /// The home of a user by today's view, with its generation: what a session registers with.
+    pub(crate) fn home(&self, user: &str) -> Option<(NodeId, u64)> {
+        let view = self.view.borrow();
+        let id = view.home_of(user)?;
+        view.member(id).map(|member| (id.clone(), member.generation))
+    }
+
+    /// A client's stanza, to the client's home. Waits for room.
+    pub(crate) async fn from_client(
+        &self,
+        session: SessionKey,
+        envelope: EnvelopeId,
+        stanza: Stanza,
+        user: &BareJid,
+    ) -> Result<(), Unplaced> {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                self.shard(user.as_str()).edge.send(Input::FromClient { session, envelope, stanza }).await.map_err(|_| Unplaced)
+            }
+            Place::There(node) => {
+                self.mesh_send(&node, WireFrame::FromClient { session, envelope, stanza, hops: 1 }).await
+            }
+            Place::Nowhere => Err(Unplaced),
+        }
+    }
+
+    /// A peer's stanza, to the home of its recipient. Waits for room.
+    pub(crate) async fn from_peer(
+        &self,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        user: &BareJid,
+    ) -> Result<(), Unplaced> {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                self.shard(user.as_str()).edge.send(Input::ToUser { envelope, stanza }).await.map_err(|_| Unplaced)
+            }
+            Place::There(node) => self.mesh_send(&node, WireFrame::ToUser { envelope, stanza, hops: 1 }).await,
+            Place::Nowhere => Err(Unplaced),
+        }
+    }
+
+    /// A client asks for a resource.
+    pub(crate) async fn bind(
+        &self,
+        session: SessionKey,
+        user: BareJid,
+        resource: Option<String>,
+        request: u64,
+    ) -> Result<(), Unplaced> {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let lane = &self.shard(user.as_str()).edge;
+                lane.send(Input::Bind { session, user, resource, request }).await.map_err(|_| Unplaced)
+            }
+            Place::There(node) => self.mesh_send(&node, WireFrame::Bind { session, user, resource, request }).await,
+            Place::Nowhere => Err(Unplaced),
+        }
+    }
+
+    /// A session makes itself known to the home that its user has now.
+    pub(crate) async fn register(&self, session: SessionKey, snapshot: SessionSnapshot) -> Result<(), Unplaced> {
+        let user = snapshot.full.to_bare();
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let lane = &self.shard(user.as_str()).edge;
+                lane.send(Input::Register { session, snapshot }).await.map_err(|_| Unplaced)
+            }
+            Place::There(node) => {
+                self.mesh_send(&node, WireFrame::Register { session, snapshot: Box::new(snapshot) }).await
+            }
+            Place::Nowhere => Err(Unplaced),
+        }
+    }
+
+    /// A session is over.
+    pub(crate) async fn session_ended(
+        &self,
+        session: SessionKey,
+        full: FullJid,
+        reason: SessionEndReason,
+    ) -> Result<(), Unplaced> {
+        let user = full.to_bare();
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let lane = &self.shard(user.as_str()).edge;
+                lane.send(Input::SessionEnded { session, full, reason }).await.map_err(|_| Unplaced)
+            }
+            Place::There(node) => self.mesh_send(&node, WireFrame::SessionEnded { session, full, reason }).await,
+            Place::Nowhere => Err(Unplaced),
+        }
+    }
+
+    /// The client has these deliveries (`failed`: can't have them).
+    pub(crate) async fn delivered(
+        &self,
+        session: SessionKey,
+        user: &BareJid,
+        ids: Vec<DeliveryId>,
+        failed: bool,
+    ) -> Result<(), Unplaced> {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let input = if failed { Input::DeliveryFailed { session, ids } } else { Input::Delivered { session, ids } };
+                self.shard(user.as_str()).inner.send(input).await.map_err(|_| Unplaced)
+            }
+            Place::There(node) => {
+                let frame = if failed {
+                    WireFrame::DeliveryFailed { session, ids }
+                } else {
+                    WireFrame::Delivered { session, ids }
+                };
+                self.mesh_send(&node, frame).await
+            }
+            Place::Nowhere => Err(Unplaced),
+        }
+    }
+
+    /// An error for one of our users, made on this node.
+    pub(crate) fn bounce(&self, stanza: Stanza) {
+        let Some(user) = stanza.to().map(Jid::to_bare) else { return };
+        match self.place(user.as_str()) {
+            Place::Here => {
+                if self.shard(user.as_str()).inner.try_send(Input::Bounced { stanza }).is_err() {
+                    metrics::counter!("entente_bounces_dropped_total").increment(1);
+                }
+            }
+            Place::There(node) => {
+                let sent = self.try_mesh(&node, WireFrame::ToUser { envelope: None, stanza, hops: 1 });
+                if sent.is_err() {
+                    metrics::counter!("entente_bounces_dropped_total").increment(1);
+                }
+            }
+            Place::Nowhere => {}
+        }
+    }
+
+    /// Carries out what a shard wants, except `Store`, which is the shard driver's. Answers that the
+    /// core has to hear at once go into `feedback`.
+    pub(crate) fn perform(&self, output: Output, batch: &mut ReceiptBatch, feedback: &mut Vec<Input>) {
+        match output {
+            Output::ToSession { session, delivery, envelope, stanza } => {
+                let refused = match self.connections.get(&session) {
+                    Some(inbox) => inbox.push(Item::Deliver { delivery, envelope, stanza }).is_err(),
+                    None if self.connections.is_local(&session) => true,
+                    None => self
+                        .try_mesh_by_name(&session.edge, WireFrame::ToSession { session: session.clone(), delivery, envelope, stanza })
+                        .is_err(),
+                };
+                if let (true, Some(id)) = (refused, delivery) {
+                    feedback.push(Input::DeliveryFailed { session, ids: vec![id] });
+                }
+            }
+            Output::BindResult { session, request, result } => match self.connections.get(&session) {
+                Some(inbox) => {
+                    // A connection that is gone needs no answer; its end is on the way.
+                    let _gone = inbox.push(Item::BindResult { request, result });
+                }
+                None => {
+                    let edge = Arc::clone(&session.edge);
+                    let _gone = self.try_mesh_by_name(&edge, WireFrame::BindResult { session, request, result });
+                }
+            },
+            Output::EndSession { session, reason } => match self.connections.get(&session) {
+                Some(inbox) => {
+                    let _gone = inbox.push(Item::End(reason));
+                }
+                None => {
+                    let edge = Arc::clone(&session.edge);
+                    let _gone = self.try_mesh_by_name(&edge, WireFrame::EndSession { session, reason });
+                }
+            },
+            Output::Route { envelope, stanza } => self.route(envelope, stanza, 0, batch),
+            Output::Receipt { envelope } => batch.receipt(envelope),
+            Output::Retry { envelope } => batch.retry(envelope),
+            Output::Store { .. } => unreachable!("the shard driver takes store operations itself"),
+        }
+    }
+
+    /// Sends a stanza on by its `to`, never waiting.
+    fn route(&self, envelope: Option<EnvelopeId>, stanza: Stanza, hops: u32, batch: &mut ReceiptBatch) {
+        let Some(to) = stanza.to() else {
+            debug_assert!(false, "a routed stanza has an address");
+            return;
+        };
+        let refused = if self.is_local_domain(to.domain().as_str()) {
+            let user = to.to_bare();
+            self.route_to_user(&user, envelope.clone(), stanza, hops)
+        } else {
+            self.route_out(envelope.clone(), stanza, hops)
+        };
+        if let (Err(Unplaced), Some(envelope)) = (refused, envelope) {
+            batch.retry(envelope);
+        }
+    }
+
+    fn route_to_user(
+        &self,
+        user: &BareJid,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+    ) -> Result<(), Unplaced> {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                self.shard(user.as_str()).inner.try_send(Input::ToUser { envelope, stanza }).map_err(|_| Unplaced)
+            }
+            Place::There(node) if hops < MAX_HOPS => {
+                self.try_mesh(&node, WireFrame::ToUser { envelope, stanza, hops: hops + 1 })
+            }
+            _ => Err(Unplaced),
+        }
+    }
+
+    fn route_out(&self, envelope: Option<EnvelopeId>, stanza: Stanza, hops: u32) -> Result<(), Unplaced> {
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return Err(Unplaced) };
+        let node = {
+            let view = self.view.borrow();
+            view.outbound_for(from.to_bare().as_str(), to.domain().as_str()).cloned()
+        };
+        match node {
+            Some(node) if node == self.local || hops >= MAX_HOPS => {
+                self.outbound.get().ok_or(Unplaced)?.submit(OutboundItem { envelope, stanza });
+                Ok(())
+            }
+            Some(node) => self.try_mesh(&node, WireFrame::Outbound { envelope, stanza, hops: hops + 1 }),
+            None => Err(Unplaced),
+        }
+    }
+
+    /// Takes a frame that another node sent. Waits for room in a shard's lane, which pushes back on
+    /// that node's link; shards wait for nobody, so this ends.
+    pub(crate) async fn arrived(&self, frame: WireFrame, batch: &mut ReceiptBatch) {
+        match frame {
+            WireFrame::FromClient { session, envelope, stanza, hops } => {
+                let Some(user) = stanza.from().map(Jid::to_bare) else { return };
+                match self.place(user.as_str()) {
+                    Place::Here => {
+                        let input = Input::FromClient { session, envelope: envelope.clone(), stanza };
+                        if self.shard(user.as_str()).edge.send(input).await.is_err() {
+                            batch.retry(envelope);
+                        }
+                    }
+                    Place::There(node) if hops < MAX_HOPS => {
+                        let frame = WireFrame::FromClient { session, envelope: envelope.clone(), stanza, hops: hops + 1 };
+                        if self.try_mesh(&node, frame).is_err() {
+                            batch.retry(envelope);
+                        }
+                    }
+                    _ => batch.retry(envelope),
+                }
+            }
+            WireFrame::ToUser { envelope, stanza, hops } => {
+                let Some(user) = stanza.to().map(Jid::to_bare) else { return };
+                if let Place::Here = self.place(user.as_str()) {
+                    let input = Input::ToUser { envelope: envelope.clone(), stanza };
+                    if self.shard(user.as_str()).edge.send(input).await.is_err() && let Some(envelope) = envelope {
+                        batch.retry(envelope);
+                    }
+                } else {
+                    self.route(envelope, stanza, hops, batch);
+                }
+            }
+            WireFrame::Outbound { envelope, stanza, hops } => self.route(envelope, stanza, hops, batch),
+            WireFrame::ToSession { session, delivery, envelope, stanza } => {
+                let taken = self
+                    .connections
+                    .get(&session)
+                    .is_some_and(|inbox| inbox.push(Item::Deliver { delivery, envelope, stanza: stanza.clone() }).is_ok());
+                if let (false, Some(id)) = (taken, delivery) {
+                    // The home finds the failed delivery by session and id; the user names the home.
+                    if let Some(user) = stanza.to().map(Jid::to_bare) {
+                        let _later = self.delivered(session, &user, vec![id], true).await;
+                    }
+                }
+            }
+            WireFrame::Receipts(holders) => {
+                self.send_receipts(holders, false);
+            }
+            WireFrame::Retry(holders) => {
+                self.send_receipts(holders, true);
+            }
+            WireFrame::Bind { session, user, resource, request } => {
+                let lane = &self.shard(user.as_str()).edge;
+                let _stopping = lane.send(Input::Bind { session, user: user.clone(), resource, request }).await;
+            }
+            WireFrame::BindResult { session, request, result } => {
+                if let Some(inbox) = self.connections.get(&session) {
+                    let _gone = inbox.push(Item::BindResult { request, result });
+                }
+            }
+            WireFrame::Register { session, snapshot } => {
+                let user = snapshot.full.to_bare();
+                let lane = &self.shard(user.as_str()).edge;
+                let _stopping = lane.send(Input::Register { session, snapshot: *snapshot }).await;
+            }
+            WireFrame::SessionEnded { session, full, reason } => {
+                let user = full.to_bare();
+                let lane = &self.shard(user.as_str()).edge;
+                let _stopping = lane.send(Input::SessionEnded { session, full, reason }).await;
+            }
+            WireFrame::EndSession { session, reason } => {
+                if let Some(inbox) = self.connections.get(&session) {
+                    let _gone = inbox.push(Item::End(reason));
+                }
+            }
+            WireFrame::Delivered { session, ids } => {
+                for (lanes, ids) in self.by_shard(ids) {
+                    let _stopping = lanes.inner.send(Input::Delivered { session: session.clone(), ids }).await;
+                }
+            }
+            WireFrame::DeliveryFailed { session, ids } => {
+                for (lanes, ids) in self.by_shard(ids) {
+                    let _stopping = lanes.inner.send(Input::DeliveryFailed { session: session.clone(), ids }).await;
+                }
+            }
+        }
+    }
+
+    /// Sends receipts to their holders; returns those that a full link refused.
+    pub(super) fn send_receipts(
+        &self,
+        holders: Vec<(SessionKey, Vec<u64>)>,
+        retry: bool,
+    ) -> Vec<(SessionKey, Vec<u64>)> {
+        let mut elsewhere: Vec<(Arc<str>, Vec<(SessionKey, Vec<u64>)>)> = Vec::new();
+        for (holder, seqs) in holders {
+            if self.connections.is_local(&holder) {
+                if let Some(inbox) = self.connections.get(&holder) {
+                    inbox.push_receipts(&seqs, retry);
+                }
+                continue;
+            }
+            match elsewhere.iter_mut().find(|(edge, _)| *edge == holder.edge) {
+                Some((_, list)) => list.push((holder, seqs)),
+                None => elsewhere.push((Arc::clone(&holder.edge), vec![(holder, seqs)])),
+            }
+        }
+        let mut refused = Vec::new();
+        for (edge, list) in elsewhere {
+            let frame = if retry { WireFrame::Retry(list.clone()) } else { WireFrame::Receipts(list.clone()) };
+            // A holder on a node that is gone is gone as well.
+            if self.knows(&edge) && self.try_mesh_by_name(&edge, frame).is_err() {
+                refused.extend(list);
+            }
+        }
+        refused
+    }
+
+    /// Sorts delivery ids by the shard that gave them out; ids of nobody here are dropped.
+    fn by_shard(&self, ids: Vec<DeliveryId>) -> Vec<(&ShardLanes, Vec<DeliveryId>)> {
+        let mut sorted: Vec<(usize, Vec<DeliveryId>)> = Vec::new();
+        for id in ids {
+            let shard = super::shard::shard_of_delivery(id);
+            match sorted.iter_mut().find(|(known, _)| *known == shard) {
+                Some((_, list)) => list.push(id),
+                None => sorted.push((shard, vec![id])),
+            }
+        }
+        sorted
+            .into_iter()
+            .filter_map(|(shard, list)| self.shards.get(shard).map(|lanes| (lanes, list)))
+            .collect()
+    }
+
+    /// The lanes of every shard, for what all of them must hear.
+    pub(crate) fn shards(&self) -> &[ShardLanes] {
+        &self.shards
+    }
+
+    /// The lanes of the shard that has `user`.
+    pub(crate) fn shard(&self, user: &str) -> &ShardLanes {
+        let index = self.hasher.hash_one(user) as usize % self.shards.len();
+        &self.shards[index]
+    }
+
+    fn knows(&self, edge: &str) -> bool {
+        self.view.borrow().members.iter().any(|member| member.id.as_str() == edge)
+    }
+
+    fn place(&self, user: &str) -> Place {
+        let view = self.view.borrow();
+        match view.home_of(user) {
+            Some(id) if *id == self.local => Place::Here,
+            Some(id) => Place::There(id.clone()),
+            None => Place::Nowhere,
+        }
+    }
+
+    async fn mesh_send(&self, node: &NodeId, frame: WireFrame) -> Result<(), Unplaced> {
+        let mesh = self.mesh.get().ok_or(Unplaced)?;
+        mesh.send(node, frame.encode()).await.map_err(|_| Unplaced)
+    }
+
+    fn try_mesh(&self, node: &NodeId, frame: WireFrame) -> Result<(), Unplaced> {
+        let mesh = self.mesh.get().ok_or(Unplaced)?;
+        mesh.try_send(node, frame.encode()).map_err(|_| Unplaced)
+    }
+
+    fn try_mesh_by_name(&self, node: &str, frame: WireFrame) -> Result<(), Unplaced> {
+        let node = NodeId::new(node).map_err(|_| Unplaced)?;
+        self.try_mesh(&node, frame)
+    }
+}
