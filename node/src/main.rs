@@ -1,2 +1,34 @@
-//! Skeleton.
-fn main() {}
+//! `entente`: one program, every node of a cluster.
+
+mod admin;
+mod app;
+mod cli;
+mod client;
+mod commands;
+mod config;
+mod dns;
+mod fabric;
+mod lease;
+mod logging;
+mod net;
+mod phase;
+mod secrets;
+mod tls;
+mod xmpp;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    // Before anything can want TLS: one provider for the whole process.
+    let _second = rustls::crypto::ring::default_provider().install_default();
+    let cli = cli::Cli::parse();
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            commands::complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,618 @@
+//! The only place that names all subsystems: builds them in order, connects them, takes them down.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use entente_cluster::forward::{HealthReport, Lost, Mesh, MeshConfig, MeshHandler, MeshLimits};
+use entente_cluster::{MemberFacts, MemberState, Membership, MembershipConfig, MembershipHandle, Roles, Standing};
+use entente_home_core::{HomeConfig, Limits, Software};
+use entente_store::{Bootstrap, ClusterConfig as StoreCluster, Secrets as StoreSecrets, Store, StoreConfig, TlsFiles};
+use entente_xmpp_core::sasl::{DecoySecret, Mechanism};
+use entente_xmpp_core::stream::ClientConfig as ClientStreamConfig;
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+
+use crate::admin::{Admin, AdminState};
+use crate::client::{ClientService, Resumable};
+use crate::config::Config;
+use crate::dns::Dns;
+use crate::fabric::wire::WireFrame;
+use crate::fabric::{Connections, Item, ReceiptBatch, Switchboard, follow, shard, store_worker};
+use crate::net::Admission;
+use crate::phase::{Phase, PhaseControl};
+use crate::secrets::Secrets;
+use crate::tls::{DomainCertificates, PeerTrust, proof};
+use crate::xmpp::XmppService;
+use crate::{lease, secrets};
+
+/// How long a founding node listens for an existing cluster before it founds a new one.
+const LISTEN_BEFORE_FOUNDING: Duration = Duration::from_secs(3);
+/// How often the store's voters are looked after.
+const VOTERS: Duration = Duration::from_secs(3);
+/// How long clients and peers get to finish on a stop.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Why a node could not start. Each says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AppError {
+    #[error(transparent)]
+    Tls(#[from] crate::tls::TlsError),
+    #[error(transparent)]
+    Secrets(#[from] secrets::SecretsError),
+    #[error("membership: {0}")]
+    Membership(#[from] entente_cluster::MembershipError),
+    #[error("membership: {0}")]
+    Facts(#[from] entente_cluster::membership::FactsError),
+    #[error("the store in {}: {source}", path.display())]
+    Store { path: PathBuf, source: entente_store::StoreError },
+    #[error("mesh: {0}")]
+    Mesh(#[from] entente_cluster::forward::MeshError),
+    #[error(transparent)]
+    Listen(#[from] crate::net::listen::ListenError),
+    #[error(transparent)]
+    Publish(#[from] crate::dns::PublishError),
+    #[error("admin.listen: {0}")]
+    Admin(std::io::Error),
+    #[error("cluster.advertise: `{0}` has no address; set it to an address or a name of this machine that the other nodes can reach")]
+    Advertise(String),
+    #[error("{}: {source}", path.display())]
+    Folder { path: PathBuf, source: std::io::Error },
+    #[error("xmpp: {0}")]
+    Xmpp(#[from] crate::xmpp::XmppError),
+}
+
+/// A running node.
+pub(crate) struct App {
+    config: Config,
+    membership: Arc<MembershipHandle>,
+    mesh: Mesh,
+    store: Store,
+    switchboard: Arc<Switchboard>,
+    phase: PhaseControl,
+    certificates: DomainCertificates,
+    trust: PeerTrust,
+    xmpp: Arc<XmppService>,
+    stop: watch::Sender<bool>,
+    facts: MemberFacts,
+    files: secrets::IdentityFiles,
+    started: Instant,
+    _dns: Arc<Dns>,
+}
+
+impl App {
+    /// Builds and starts all parts. When this returns the node serves.
+    pub(crate) async fn start(config: Config) -> Result<Self, AppError> {
+        let started = now();
+        std::fs::create_dir_all(&config.node.data_dir)
+            .map_err(|source| AppError::Folder { path: config.node.data_dir.clone(), source })?;
+        let advertise = advertise(&config)?;
+        let secrets = Secrets::load(&config, &advertise.0, SystemTime::now_())?;
+        let certificates = DomainCertificates::load(&config.domains)?;
+        let trust = PeerTrust::new(proof::load_anchors(config.xmpp.trusted_ca_file.as_deref())?);
+        probe_listeners(&config)?;
+
+        let membership = Arc::new(Membership::start(membership_config(&config, &secrets, advertise.1))?);
+        let facts = facts(&config, advertise.1, SystemTime::now_());
+        membership.publish(facts.clone())?;
+        let phase = PhaseControl::start(Arc::clone(&membership.local_fence));
+
+        let store = open_store(&config, &secrets, &advertise.0, &membership).await?;
+        tokio::spawn(lease::renew(store.clone(), Arc::clone(&membership)));
+        tokio::spawn(lease::read(store.clone(), Arc::clone(&membership)));
+        tokio::spawn(look_after_voters(store.clone(), Arc::clone(&membership)));
+
+        let (stop, stopped) = watch::channel(false);
+        let switchboard = start_homes(&config, &membership, &store, started, stopped);
+        let mesh = start_mesh(&config, &secrets, &membership, &switchboard).await?;
+
+        let xmpp = XmppService::new(
+            &config.xmpp,
+            Arc::clone(&config.federation),
+            config.domains.keys().cloned().collect(),
+            Arc::clone(&switchboard),
+            certificates.clone(),
+            trust.clone(),
+            secrets.dialback,
+            home_config(&config, &membership, 0, started),
+        )?;
+        switchboard.connect_outbound(Arc::clone(&xmpp) as Arc<dyn crate::fabric::OutboundSink>);
+        if config.node.roles.contains(Roles::XMPP) {
+            for &address in &config.xmpp.listen {
+                tokio::spawn(Arc::clone(&xmpp).listen(address, false, phase.open()));
+            }
+            for &address in &config.xmpp.direct_tls_listen {
+                tokio::spawn(Arc::clone(&xmpp).listen(address, true, phase.open()));
+            }
+        }
+        let clients = client_service(&config, &secrets, &switchboard, &store, &certificates);
+        if config.node.roles.contains(Roles::CLIENT) {
+            for &address in &config.client.listen {
+                tokio::spawn(Arc::clone(&clients).listen(address, false, phase.open()));
+            }
+            for &address in &config.client.direct_tls_listen {
+                tokio::spawn(Arc::clone(&clients).listen(address, true, phase.open()));
+            }
+        }
+        let isolated = isolated(phase.phase());
+        let dns = Arc::new(Dns::start(&config, &membership, isolated)?);
+
+        let app = Self {
+            facts: MemberFacts { state: MemberState::Ready, ..facts },
+            files: secrets.files,
+            config,
+            membership,
+            mesh,
+            store,
+            switchboard,
+            phase,
+            certificates,
+            trust,
+            xmpp,
+            stop,
+            started,
+            _dns: Arc::clone(&dns),
+        };
+        app.until_leased().await;
+        app.phase.started();
+        app.until_open().await;
+        // Only now others may count on this node, and DNS may name it.
+        app.membership.publish(app.facts.clone())?;
+        tokio::spawn(close_when_isolated(app.phase.phase(), Arc::clone(&app.switchboard.connections)));
+        app.start_admin(dns, clients).await?;
+        Ok(app)
+    }
+
+    /// The first renewal of the lease: before it nothing may be acknowledged.
+    async fn until_leased(&self) {
+        while !self.membership.local_fence.may_ack(now()) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    async fn until_open(&self) {
+        let mut phase = self.phase.phase();
+        let _stopping = phase.wait_for(|phase| *phase == Phase::Serving).await;
+        self.self_check().await;
+    }
+
+    /// Connects to each of the node's own listeners: a node is announced when it can be reached.
+    async fn self_check(&self) {
+        let roles = self.config.node.roles;
+        let mut addresses = Vec::new();
+        if roles.contains(Roles::CLIENT) {
+            addresses.extend(self.config.client.listen.iter().chain(&self.config.client.direct_tls_listen));
+        }
+        if roles.contains(Roles::XMPP) {
+            addresses.extend(self.config.xmpp.listen.iter().chain(&self.config.xmpp.direct_tls_listen));
+        }
+        for address in addresses {
+            let mut target = *address;
+            if target.ip().is_unspecified() {
+                target.set_ip(IpAddr::from([127, 0, 0, 1]));
+            }
+            while tokio::net::TcpStream::connect(target).await.is_err() {
+                tracing::debug!(%target, "the self-check waits for a listener");
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }
+    }
+
+    async fn start_admin(&self, dns: Arc<Dns>, clients: Arc<ClientService>) -> Result<(), AppError> {
+        let state = AdminState {
+            node: self.config.node.id.clone(),
+            domains: self.config.domains.keys().cloned().collect(),
+            data_dir: self.config.node.data_dir.clone(),
+            membership: Arc::clone(&self.membership),
+            mesh: self.mesh.clone(),
+            store: self.store.clone(),
+            switchboard: Arc::clone(&self.switchboard),
+            phase: self.phase.clone(),
+            xmpp: Arc::clone(&self.xmpp),
+            clients,
+            dns,
+            certificates: self.config.domains.iter().map(|(name, domain)| (name.clone(), domain.certificate_file.clone())).collect(),
+            started: self.started,
+        };
+        Admin::start(state, self.config.admin.listen, self.config.admin.health_listen).await.map_err(AppError::Admin)
+    }
+
+    /// Serves until a signal says otherwise.
+    pub(crate) async fn serve(&self, reload: impl Fn() -> Option<Config>) -> Result<(), std::io::Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                _ = hangup.recv() => if let Some(config) = reload() { self.reload(&config) },
+            }
+        }
+    }
+
+    /// SIGHUP: certificates, domain policies, log level. What can't be read stays as it was.
+    fn reload(&self, config: &Config) {
+        if let Err(error) = self.certificates.reload(&config.domains) {
+            tracing::error!(%error, "certificates were not reloaded; the old ones stay");
+        }
+        match proof::load_anchors(config.xmpp.trusted_ca_file.as_deref()) {
+            Ok(anchors) => self.trust.replace(anchors),
+            Err(error) => tracing::error!(%error, "trusted CAs were not reloaded; the old ones stay"),
+        }
+        match secrets::mesh_identity(&self.files, self.config.node.id.as_str()) {
+            Ok(identity) => {
+                if let Err(error) = self.mesh.reload(identity) {
+                    tracing::error!(%error, "the node's certificate was not reloaded; the old one stays");
+                }
+            }
+            Err(error) => tracing::error!(%error, "the node's certificate was not reloaded; the old one stays"),
+        }
+        self.xmpp.set_policy(Arc::clone(&config.federation));
+        crate::logging::set_level(&config.log.level);
+        tracing::info!("reloaded: certificates, trusted CAs, federation policy, log level");
+    }
+
+    /// Takes the node down: out of DNS, clients and peers closed in order, users handed over.
+    pub(crate) async fn stop(self) {
+        tracing::info!("stopping");
+        self.phase.set_draining(true);
+        self.membership.drain();
+        close_connections(&self.switchboard.connections);
+        let emptied = async {
+            self.xmpp.drain().await;
+            while self.switchboard.connections.count() > 0 {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        if tokio::time::timeout(STOP_PATIENCE, emptied).await.is_err() {
+            tracing::warn!(connections = self.switchboard.connections.count(), "not everything closed in time");
+        }
+        self.mesh.flush(Duration::from_secs(2)).await;
+        if tokio::time::timeout(Duration::from_secs(3), self.membership.leave()).await.is_err() {
+            tracing::warn!("the other nodes may not have heard that this one leaves");
+        }
+        self.stop.send_replace(true);
+        self.mesh.shutdown().await;
+        if let Err(error) = self.store.shutdown().await {
+            tracing::warn!(%error, "the store did not close cleanly");
+        }
+        tracing::info!("stopped");
+    }
+}
+
+/// The name that other nodes use for this one, and its address.
+fn advertise(config: &Config) -> Result<(String, IpAddr), AppError> {
+    let name = match &config.cluster.advertise {
+        Some(name) => name.clone(),
+        None => default_address().unwrap_or(IpAddr::from([127, 0, 0, 1])).to_string(),
+    };
+    let address = (name.as_str(), 0)
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.find(SocketAddr::is_ipv4).or_else(|| (name.as_str(), 0).to_socket_addrs().ok()?.next()))
+        .map(|address| address.ip())
+        .ok_or_else(|| AppError::Advertise(name.clone()))?;
+    Ok((name, address))
+}
+
+/// The address of the interface with the default route; nothing is sent.
+fn default_address() -> Option<IpAddr> {
+    let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect("192.0.2.1:9").ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified()).then_some(address)
+}
+
+/// Opens each port of clients and peers once: one that is taken is an error at the start.
+fn probe_listeners(config: &Config) -> Result<(), AppError> {
+    let clients = config.client.listen.iter().chain(&config.client.direct_tls_listen);
+    let peers = config.xmpp.listen.iter().chain(&config.xmpp.direct_tls_listen);
+    if config.node.roles.contains(Roles::CLIENT) {
+        for &address in clients {
+            crate::net::listen::bind(address, "clients")?;
+        }
+    }
+    if config.node.roles.contains(Roles::XMPP) {
+        for &address in peers {
+            crate::net::listen::bind(address, "federation")?;
+        }
+    }
+    Ok(())
+}
+
+fn membership_config(config: &Config, secrets: &Secrets, address: IpAddr) -> MembershipConfig {
+    let cluster = &config.cluster;
+    let mut membership = MembershipConfig::new(
+        config.node.id.clone(),
+        cluster.name.clone(),
+        SocketAddr::new(cluster.listen, cluster.gossip_port),
+        secrets.gossip,
+        config.node.data_dir.clone(),
+    );
+    membership.gossip_advertise = Some(SocketAddr::new(address, cluster.gossip_port));
+    membership.seeds.clone_from(&cluster.seeds);
+    membership
+}
+
+fn facts(config: &Config, address: IpAddr, now: SystemTime) -> MemberFacts {
+    MemberFacts {
+        roles: config.node.roles,
+        state: MemberState::Joining,
+        mesh: SocketAddr::new(address, config.cluster.mesh_port),
+        public: config.node.public_addresses.clone(),
+        private: config.node.private_addresses.clone(),
+        host: entente_xmpp_core::jid::to_ascii_domain(&config.node.host).unwrap_or_else(|| config.node.host.clone()),
+        started: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    }
+}
+
+async fn open_store(
+    config: &Config,
+    secrets: &Secrets,
+    advertise: &str,
+    membership: &MembershipHandle,
+) -> Result<Store, AppError> {
+    let path = config.node.data_dir.join("store");
+    let cluster = &config.cluster;
+    let mut settings = if cluster.secrets.is_none() {
+        StoreConfig::alone(&path, config.node.id.as_str())
+    } else {
+        let bootstrap = bootstrap(config, &path, membership).await;
+        StoreConfig::member(
+            &path,
+            config.node.id.as_str(),
+            StoreCluster {
+                listen: cluster.listen,
+                advertise_raft: format!("{advertise}:{}", cluster.store_raft_port),
+                advertise_api: format!("{advertise}:{}", cluster.store_api_port),
+                bootstrap,
+                tls: TlsFiles {
+                    certificate: secrets.files.certificate.clone(),
+                    key: secrets.files.key.clone(),
+                    ca: secrets.files.ca.clone(),
+                },
+                secrets: StoreSecrets { raft: secrets.store_raft.clone(), api: secrets.store_api.clone() },
+            },
+        )
+    };
+    settings.offline_quota = config.limits.offline_messages;
+    Store::open(settings).await.map_err(|source| AppError::Store { path, source })
+}
+
+/// Whether this node founds the cluster. Even one that may does not while a cluster is there: its
+/// disk may have been lost, and a second cluster of the same name would be worse.
+async fn bootstrap(config: &Config, path: &std::path::Path, membership: &MembershipHandle) -> Bootstrap {
+    let peers: Vec<String> = config
+        .cluster
+        .seeds
+        .iter()
+        .filter_map(|seed| crate::config::check::split_target(seed))
+        .map(|(host, _)| format!("{host}:{}", config.cluster.store_api_port))
+        .collect();
+    if path.exists() {
+        // The store knows who it is; what we say here is not used.
+        return if peers.is_empty() { Bootstrap::First } else { Bootstrap::Join { peers } };
+    }
+    if !config.cluster.bootstrap && !peers.is_empty() {
+        return Bootstrap::Join { peers };
+    }
+    let mut view = membership.view();
+    let others = |view: &entente_cluster::ClusterView| {
+        view.members.iter().any(|member| member.id != view.local && member.standing == Standing::Serving)
+    };
+    let found = tokio::time::timeout(LISTEN_BEFORE_FOUNDING, view.wait_for(|view| others(view))).await;
+    match found {
+        Ok(Ok(_)) if !peers.is_empty() => {
+            tracing::warn!("a cluster is there already: this node joins it instead of founding one");
+            Bootstrap::Join { peers }
+        }
+        _ => {
+            tracing::info!("founding a new cluster");
+            Bootstrap::First
+        }
+    }
+}
+
+fn home_config(config: &Config, membership: &MembershipHandle, shard: usize, started: Instant) -> HomeConfig {
+    let mut seed = [0; 8];
+    if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed).is_err() {
+        tracing::error!("the system gives no random bytes; generated resources can be guessed");
+    }
+    let software = Software { name: "Entente".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    HomeConfig {
+        local_domains: config.domains.keys().cloned().collect(),
+        software,
+        node: Arc::from(config.node.id.as_str()),
+        epoch: membership.generation,
+        shard: shard as u32,
+        delivery_base: shard::delivery_base(shard, membership.generation),
+        seed: u64::from_be_bytes(seed),
+        started,
+        limits: Limits {
+            sessions_per_user: config.limits.sessions_per_user as usize,
+            roster_entries: config.limits.roster_items as usize,
+            offline_messages: u64::from(config.limits.offline_messages),
+            ..Limits::default()
+        },
+    }
+}
+
+fn start_homes(
+    config: &Config,
+    membership: &MembershipHandle,
+    store: &Store,
+    started: Instant,
+    stopped: watch::Receiver<bool>,
+) -> Arc<Switchboard> {
+    let count = shard::shard_count();
+    let (lanes, inputs): (Vec<_>, Vec<_>) = (0..count).map(|_| shard::lanes()).unzip();
+    let connections = Arc::new(Connections::new(Arc::from(config.node.id.as_str()), membership.generation));
+    let switchboard = Switchboard::new(
+        connections,
+        Arc::clone(&membership.local_fence),
+        membership.view(),
+        config.domains.keys().cloned(),
+        lanes.clone(),
+    );
+    for (index, (inputs, lanes)) in inputs.into_iter().zip(lanes).enumerate() {
+        let (jobs, queue) = store_worker::queue();
+        tokio::spawn(store_worker::serve(store.clone(), queue, lanes.inner.clone()));
+        let home = home_config(config, membership, index, started);
+        let driver = shard::ShardDriver::new(home, inputs, Arc::clone(&switchboard), jobs, stopped.clone());
+        tokio::spawn(driver.run());
+    }
+    switchboard
+}
+
+async fn start_mesh(
+    config: &Config,
+    secrets: &Secrets,
+    membership: &Arc<MembershipHandle>,
+    switchboard: &Arc<Switchboard>,
+) -> Result<Mesh, AppError> {
+    let mesh_config = MeshConfig {
+        local: config.node.id.clone(),
+        generation: membership.generation,
+        listen: SocketAddr::new(config.cluster.listen, config.cluster.mesh_port),
+        identity: secrets.mesh.clone(),
+        limits: MeshLimits::default(),
+    };
+    let handler = Arc::new(NodeSide { membership: Arc::clone(membership), switchboard: Arc::clone(switchboard) });
+    let (mesh, inbound): (Mesh, mpsc::Receiver<_>) = Mesh::start(mesh_config, membership.view(), handler).await?;
+    switchboard.connect_mesh(mesh.clone());
+    tokio::spawn(follow::frames(Arc::clone(switchboard), inbound));
+    tokio::spawn(follow::lost_edges(Arc::clone(switchboard), membership.view()));
+    Ok(mesh)
+}
+
+/// What the mesh tells the node.
+struct NodeSide {
+    membership: Arc<MembershipHandle>,
+    switchboard: Arc<Switchboard>,
+}
+
+impl MeshHandler for NodeSide {
+    fn lost(&self, lost: Lost) -> BoxFuture<'static, ()> {
+        let mut batch = ReceiptBatch::default();
+        for frame in lost.frames {
+            // The holders send again, by a view that knows of the death.
+            if let Ok(
+                WireFrame::ToUser { envelope: Some(envelope), .. }
+                | WireFrame::Outbound { envelope: Some(envelope), .. }
+                | WireFrame::FromClient { envelope, .. },
+            ) = WireFrame::decode(frame)
+            {
+                batch.retry(envelope);
+            }
+        }
+        batch.flush(&self.switchboard);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn health(&self, report: HealthReport) {
+        self.membership.report_health(&report.peer, report.is_ok());
+    }
+}
+
+fn client_service(
+    config: &Config,
+    secrets: &Secrets,
+    switchboard: &Arc<Switchboard>,
+    store: &Store,
+    certificates: &DomainCertificates,
+) -> Arc<ClientService> {
+    let domains = config.domains.keys().map(|name| Arc::from(name.as_str())).collect();
+    let mut stream = ClientStreamConfig::new(domains, DecoySecret::new(&secrets.decoys));
+    stream.require_tls = config.client.require_tls;
+    if !config.client.plain {
+        stream.mechanisms.retain(|mechanism| *mechanism != Mechanism::Plain);
+    }
+    stream.limits.element_bytes = config.client.max_stanza_bytes;
+    stream.idle_timeout = config.client.idle;
+    stream.probe_after = config.client.idle / 2;
+    stream.resumption = config.client.resume;
+    Arc::new(ClientService {
+        stream: Arc::new(stream),
+        switchboard: Arc::clone(switchboard),
+        store: store.clone(),
+        certificates: certificates.clone(),
+        admission: Admission::new(config.client.max_connections, config.client.max_unauthenticated_per_address),
+        resumable: Resumable::default(),
+        custody_stanzas: config.limits.custody_stanzas,
+        random: ring::rand::SystemRandom::new(),
+    })
+}
+
+/// Keeps the store at one, three or five voters that live.
+async fn look_after_voters(store: Store, membership: Arc<MembershipHandle>) {
+    let mut ticks = tokio::time::interval(VOTERS);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let view = membership.view().borrow().clone();
+        let live: Vec<&str> = view
+            .members
+            .iter()
+            .filter(|member| member.standing != Standing::Down)
+            .map(|member| member.id.as_str())
+            .collect();
+        if let Err(error) = store.ensure_voters(&live).await {
+            tracing::debug!(%error, "the store's voters could not be changed now");
+        }
+    }
+}
+
+/// DNS answers SERVFAIL unless the node serves or drains.
+fn isolated(mut phase: watch::Receiver<Phase>) -> watch::Receiver<bool> {
+    let cut = |phase: Phase| matches!(phase, Phase::Isolated | Phase::Starting);
+    let (sender, receiver) = watch::channel(cut(*phase.borrow()));
+    tokio::spawn(async move {
+        while phase.changed().await.is_ok() {
+            let now = cut(*phase.borrow_and_update());
+            sender.send_if_modified(|known| {
+                let changed = *known != now;
+                *known = now;
+                changed
+            });
+        }
+    });
+    receiver
+}
+
+/// An isolated node ends its streams: their users are served elsewhere by now.
+async fn close_when_isolated(mut phase: watch::Receiver<Phase>, connections: Arc<Connections>) {
+    while phase.wait_for(|phase| *phase == Phase::Isolated).await.is_ok() {
+        close_connections(&connections);
+        if phase.wait_for(|phase| *phase != Phase::Isolated).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Asks every connection to close in order.
+pub(crate) fn close_connections(connections: &Connections) {
+    for inbox in connections.all() {
+        let _gone = inbox.push(Item::Shutdown);
+    }
+}
+
+/// The wall clock, read in one place.
+trait WallClock {
+    fn now_() -> Self;
+}
+
+impl WallClock for SystemTime {
+    #[expect(clippy::disallowed_methods, reason = "certificates and gossip need the date")]
+    fn now_() -> Self {
+        Self::now()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the wiring gives the monotonic clock to the parts")]
+fn now() -> Instant {
+    Instant::now()
+}
+

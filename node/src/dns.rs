@@ -1,0 +1,202 @@
+//! From the cluster's view to the DNS publisher's inputs.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use entente_cluster::{ClusterView, Member, MembershipHandle, Roles};
+use entente_dns_publisher::{
+    Announcement, DnsConfig as ServerConfig, DnsError, DnsHandle, DnsName, DnsServer, NameError, NameServer,
+    Network, NetworkError, PublishMode, PublishModes, PublishPlan, PublishedNode, Publisher, PublisherInputs,
+    RrlConfig, ScheduleConfig, Service, ServicePorts, Services,
+};
+use tokio::sync::watch;
+
+use crate::config::{Config, DnsMode};
+
+/// Why the publisher can't start.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum PublishError {
+    #[error("dns: `{name}` is no name that can be published: {source}")]
+    Name { name: String, source: NameError },
+    #[error("dns.private_networks: {0}")]
+    Network(#[from] NetworkError),
+    #[error(transparent)]
+    Server(#[from] DnsError),
+}
+
+/// The running publisher and name server.
+pub(crate) struct Dns {
+    _publisher: Publisher,
+    _server: Option<DnsHandle>,
+    published: watch::Receiver<Arc<entente_dns_publisher::Published>>,
+}
+
+impl Dns {
+    /// What is served now.
+    pub(crate) fn published(&self) -> Arc<entente_dns_publisher::Published> {
+        self.published.borrow().clone()
+    }
+
+    /// Starts to publish and, if this node has the role, to answer.
+    pub(crate) fn start(
+        config: &Config,
+        membership: &Arc<MembershipHandle>,
+        isolated: watch::Receiver<bool>,
+    ) -> Result<Self, PublishError> {
+        let plan = plan(config)?;
+        let ports = ports(config);
+        let view = membership.view();
+        let (nodes_sender, nodes) = watch::channel(nodes_of(&view.borrow(), ports));
+        let (announcements_sender, announcements) = watch::channel(Vec::new());
+        let (_plan_sender, plan) = watch::channel(Arc::new(plan));
+        let publisher =
+            Publisher::start(ScheduleConfig::default(), PublisherInputs { nodes, plan, announcements, isolated });
+        tokio::spawn(follow(view, ports, nodes_sender, announcements_sender));
+        tokio::spawn(announce(publisher.published(), Arc::clone(membership)));
+        let published = publisher.published();
+        let server = if config.node.roles.contains(Roles::DNS) {
+            let mut server = ServerConfig::new(config.dns.listen.clone());
+            server.rrl = rate_limit(config.dns.responses_per_second);
+            Some(DnsServer::start(server, publisher.published())?)
+        } else {
+            None
+        };
+        Ok(Self { _publisher: publisher, _server: server, published })
+    }
+}
+
+fn rate_limit(per_second: u32) -> RrlConfig {
+    match per_second {
+        0 => RrlConfig { enabled: false, ..RrlConfig::default() },
+        responses_per_second => RrlConfig { enabled: true, responses_per_second, ..RrlConfig::default() },
+    }
+}
+
+async fn follow(
+    mut view: watch::Receiver<Arc<ClusterView>>,
+    ports: ServicePorts,
+    nodes: watch::Sender<Vec<PublishedNode>>,
+    announcements: watch::Sender<Vec<Announcement>>,
+) {
+    loop {
+        let current = view.borrow_and_update().clone();
+        let fresh = nodes_of(&current, ports);
+        nodes.send_if_modified(|known| {
+            let changed = *known != fresh;
+            if changed {
+                *known = fresh;
+            }
+            changed
+        });
+        let heard: Vec<Announcement> = current
+            .members
+            .iter()
+            .filter(|member| member.id != current.local)
+            .filter_map(|member| member.announcement.parse().ok())
+            .collect();
+        announcements.send_if_modified(|known| {
+            let changed = *known != heard;
+            if changed {
+                *known = heard;
+            }
+            changed
+        });
+        if view.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn announce(
+    mut published: watch::Receiver<Arc<entente_dns_publisher::Published>>,
+    membership: Arc<MembershipHandle>,
+) {
+    loop {
+        let announcement = published.borrow_and_update().announcement();
+        if let Some(announcement) = announcement {
+            membership.announce(announcement.to_string());
+        }
+        if published.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn nodes_of(view: &ClusterView, ports: ServicePorts) -> Vec<PublishedNode> {
+    view.dns_published().filter_map(|member| node_of(member, ports)).collect()
+}
+
+fn node_of(member: &Member, ports: ServicePorts) -> Option<PublishedNode> {
+    let mut services = Services::NONE;
+    if member.has(Roles::XMPP) {
+        services = services.with(Service::XmppServer).with(Service::XmppsServer);
+    }
+    if member.has(Roles::CLIENT) {
+        services = services.with(Service::XmppClient).with(Service::XmppsClient);
+    }
+    let fallback = |list: &[IpAddr]| -> Vec<IpAddr> {
+        if list.is_empty() { vec![member.mesh.ip()] } else { list.to_vec() }
+    };
+    Some(PublishedNode {
+        name: member.id.as_str().to_owned(),
+        host: member.host.parse().ok()?,
+        public: fallback(&member.public),
+        private: member.private.clone(),
+        services,
+        ports,
+        started: member.started,
+    })
+}
+
+fn ports(config: &Config) -> ServicePorts {
+    let first = |list: &[std::net::SocketAddr], default: u16| list.first().map_or(default, std::net::SocketAddr::port);
+    let defaults = ServicePorts::default();
+    ServicePorts {
+        xmpp_server: first(&config.xmpp.listen, defaults.xmpp_server),
+        xmpps_server: first(&config.xmpp.direct_tls_listen, defaults.xmpps_server),
+        xmpp_client: first(&config.client.listen, defaults.xmpp_client),
+        xmpps_client: first(&config.client.direct_tls_listen, defaults.xmpps_client),
+        ..defaults
+    }
+}
+
+/// The plan that the configuration stands for.
+pub(crate) fn plan(config: &Config) -> Result<PublishPlan, PublishError> {
+    let local: Vec<DnsName> = names(config.domains.keys())?;
+    let zones = if config.dns.zones.is_empty() { local.clone() } else { names(&config.dns.zones)? };
+    let rname = name(&format!("hostmaster.{}", zones.first().map_or_else(|| "invalid".to_owned(), DnsName::to_string)))?;
+    let mut plan = PublishPlan::new(zones, local, rname);
+    plan.chat_domains = names(config.domains.values().flat_map(|domain| &domain.chat_domains))?;
+    plan.ttl = config.dns.ttl;
+    plan.negative_ttl = config.dns.ttl;
+    plan.name_servers = config
+        .dns
+        .name_servers
+        .iter()
+        .map(|host| Ok(NameServer { host: name(host)?, public: Vec::new(), private: Vec::new() }))
+        .collect::<Result<_, PublishError>>()?;
+    plan.modes = PublishModes {
+        default: match &config.dns.mode {
+            DnsMode::All => PublishMode::All,
+            DnsMode::Single => PublishMode::Single,
+            DnsMode::Subset(names) => PublishMode::Subset(names.iter().cloned().collect()),
+        },
+        ..PublishModes::default()
+    };
+    plan.private_networks = config
+        .dns
+        .private_networks
+        .iter()
+        .map(|network| Network::new(network.address, network.prefix))
+        .collect::<Result<_, _>>()?;
+    Ok(plan)
+}
+
+fn names<'a>(list: impl IntoIterator<Item = &'a String>) -> Result<Vec<DnsName>, PublishError> {
+    list.into_iter().map(|text| name(text)).collect()
+}
+
+fn name(text: &str) -> Result<DnsName, PublishError> {
+    let ascii = entente_xmpp_core::jid::to_ascii_domain(text).unwrap_or_else(|| text.to_owned());
+    ascii.parse().map_err(|source| PublishError::Name { name: text.to_owned(), source })
+}
