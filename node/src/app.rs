@@ -344,7 +344,7 @@ fn facts(config: &Config, address: IpAddr, now: SystemTime) -> MemberFacts {
         mesh: SocketAddr::new(address, config.cluster.mesh_port),
         public: config.node.public_addresses.clone(),
         private: config.node.private_addresses.clone(),
-        host: entente_xmpp_core::jid::to_ascii_domain(&config.node.host).unwrap_or_else(|| config.node.host.clone()),
+        host: entente_xmpp_core::jid::domain_to_ascii(&config.node.host).map_or_else(|_| config.node.host.clone(), |name| name.into_owned()),
         started: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     }
 }

@@ -197,6 +197,6 @@ fn names<'a>(list: impl IntoIterator<Item = &'a String>) -> Result<Vec<DnsName>,
 }
 
 fn name(text: &str) -> Result<DnsName, PublishError> {
-    let ascii = entente_xmpp_core::jid::to_ascii_domain(text).unwrap_or_else(|| text.to_owned());
+    let ascii = entente_xmpp_core::jid::domain_to_ascii(text).map_or_else(|_| text.to_owned(), |name| name.into_owned());
     ascii.parse().map_err(|source| PublishError::Name { name: text.to_owned(), source })
 }

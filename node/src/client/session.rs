@@ -14,6 +14,8 @@ use crate::fabric::{ConnectionHandle, Switchboard};
 
 /// Envelopes remembered against a second delivery by a new home.
 const RECENT: usize = 256;
+/// Entities with directed presence that a new home is told of; the home's own bound.
+const DIRECTED: usize = 500;
 /// Pause before a register or a report that found no home is tried again.
 const UNPLACED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -43,7 +45,7 @@ impl Session {
             custody: Custody::new(handle.key.clone(), limits),
             handle,
             user: full.to_bare(),
-            mirror: SessionMirror::new(full.clone()),
+            mirror: SessionMirror::new(full.clone(), DIRECTED),
             full,
             home,
             retry_home: None,
@@ -65,7 +67,7 @@ impl Session {
 
     /// Takes a client's stanza into custody and gives it to the home. Waits for room there.
     pub(super) async fn accept(&mut self, now: Instant, stanza: Stanza, switchboard: &Switchboard) {
-        self.mirror.observe(&stanza);
+        self.mirror.client_sent(&stanza);
         // The reader stops when custody is full, but one read may bring a few stanzas more.
         let Ok(accepted) = self.custody.accept(now, self.user.as_str(), stanza.bytes().clone()) else {
             tracing::warn!(session = %self.full, "a stanza came while custody was full");
@@ -186,7 +188,7 @@ impl Session {
             return;
         }
         let registered = match &home {
-            Some(_) => switchboard.register(self.handle.key.clone(), self.mirror.snapshot()).await.is_ok(),
+            Some(_) => switchboard.register(self.handle.key.clone(), self.mirror.snapshot().clone()).await.is_ok(),
             None => false,
         };
         if !registered {

@@ -82,7 +82,7 @@ impl Set {
         let mut fallback = None;
         for (domain, config) in domains {
             let identity = Identity::load(&config.certificate_file, &config.private_key_file)?;
-            let ascii = entente_xmpp_core::jid::to_ascii_domain(domain).unwrap_or_else(|| domain.clone());
+            let ascii = entente_xmpp_core::jid::domain_to_ascii(domain).map_or_else(|_| domain.clone(), |name| name.into_owned());
             check_names(&identity, config, &ascii)?;
             let certified = Arc::new(identity.certified()?);
             fallback.get_or_insert_with(|| Arc::clone(&certified));
