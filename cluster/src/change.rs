@@ -122,6 +122,7 @@ mod tests {
             private: Vec::new(),
             host: String::new(),
             started: 0,
+            announcement: String::new(),
         }
     }
 

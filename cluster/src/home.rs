@@ -116,6 +116,7 @@ mod tests {
                 private: Vec::new(),
                 host: String::new(),
                 started: 0,
+                announcement: String::new(),
             })
             .collect();
         ClusterView::new(1, NodeId::new("node-0").unwrap(), members, false)

@@ -308,6 +308,18 @@ impl MembershipHandle {
         self.report(Command::Leases(rows));
     }
 
+    /// Gossips what this node's name server serves.
+    ///
+    /// # Errors
+    /// [`FactsError::BadAnnouncement`] beyond 64 visible ASCII characters.
+    pub fn announce(&self, announcement: String) -> Result<(), FactsError> {
+        if announcement.len() > 64 || !announcement.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(FactsError::BadAnnouncement);
+        }
+        self.intent.send_modify(|intent| intent.announcement = announcement);
+        Ok(())
+    }
+
     /// Announces that this node takes no new users: out of DNS and no home any more.
     pub fn drain(&self) {
         self.intent.send_modify(|intent| intent.draining = true);

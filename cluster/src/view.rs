@@ -142,6 +142,8 @@ pub struct Member {
     pub host: String,
     /// When it started, in seconds since 1970 by its own clock: for people, not for decisions.
     pub started: u64,
+    /// What its name server serves, in the publisher's own form.
+    pub announcement: String,
 }
 
 impl Member {
@@ -323,6 +325,7 @@ mod tests {
             private: Vec::new(),
             host: format!("{id}.example"),
             started: 0,
+            announcement: String::new(),
         }
     }
 

@@ -180,7 +180,7 @@ impl App {
     /// Connects to each of the node's own listeners: a node is announced when it can be reached.
     async fn self_check(&self) {
         let roles = self.config.node.roles;
-        let mut addresses = Vec::new();
+        let mut addresses: Vec<&SocketAddr> = Vec::new();
         if roles.contains(Roles::CLIENT) {
             addresses.extend(self.config.client.listen.iter().chain(&self.config.client.direct_tls_listen));
         }
@@ -346,6 +346,7 @@ fn facts(config: &Config, address: IpAddr, now: SystemTime) -> MemberFacts {
         private: config.node.private_addresses.clone(),
         host: entente_xmpp_core::jid::domain_to_ascii(&config.node.host).map_or_else(|_| config.node.host.clone(), |name| name.into_owned()),
         started: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        announcement: String::new(),
     }
 }
 
@@ -530,7 +531,7 @@ fn client_service(
     if !config.client.plain {
         stream.mechanisms.retain(|mechanism| *mechanism != Mechanism::Plain);
     }
-    stream.limits.element_bytes = config.client.max_stanza_bytes;
+    stream.limits.bytes = config.client.max_stanza_bytes;
     stream.idle_timeout = config.client.idle;
     stream.probe_after = config.client.idle / 2;
     stream.resumption = config.client.resume;

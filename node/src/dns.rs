@@ -66,10 +66,7 @@ impl Dns {
 }
 
 fn rate_limit(per_second: u32) -> RrlConfig {
-    match per_second {
-        0 => RrlConfig { enabled: false, ..RrlConfig::default() },
-        responses_per_second => RrlConfig { enabled: true, responses_per_second, ..RrlConfig::default() },
-    }
+    RrlConfig { responses_per_second: per_second, ..RrlConfig::default() }
 }
 
 async fn follow(
@@ -114,7 +111,9 @@ async fn announce(
     loop {
         let announcement = published.borrow_and_update().announcement();
         if let Some(announcement) = announcement {
-            membership.announce(announcement.to_string());
+            if let Err(error) = membership.announce(announcement.to_string()) {
+                tracing::error!(%error, "the name server's serial is not gossiped");
+            }
         }
         if published.changed().await.is_err() {
             return;
@@ -144,7 +143,7 @@ fn node_of(member: &Member, ports: ServicePorts) -> Option<PublishedNode> {
         private: member.private.clone(),
         services,
         ports,
-        started: member.started,
+        started: member.started.saturating_mul(1000),
     })
 }
 

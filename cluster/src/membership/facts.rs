@@ -31,6 +31,11 @@ pub struct MemberFacts {
     pub host: String,
     /// When it started, in seconds since 1970.
     pub started: u64,
+    /// What its name server serves, in the publisher's own form; at most 64 visible ASCII
+    /// characters, may be empty. Set by [`MembershipHandle::announce`].
+    ///
+    /// [`MembershipHandle::announce`]: super::MembershipHandle::announce
+    pub announcement: String,
 }
 
 /// Why facts cannot be gossiped, or a gossiped value is not facts.
@@ -42,6 +47,9 @@ pub enum FactsError {
     /// The host name is too long or has other characters.
     #[error("the host name is not a DNS name")]
     BadHost,
+    /// The announcement is too long or has other characters.
+    #[error("the announcement is not 64 visible ASCII characters at most")]
+    BadAnnouncement,
     /// The gossiped value is longer than the bound.
     #[error("the gossiped facts are too long")]
     TooLong,
@@ -68,6 +76,9 @@ impl MemberFacts {
         if self.host.len() > 253 || !self.host.bytes().all(allowed) {
             return Err(FactsError::BadHost);
         }
+        if self.announcement.len() > 64 || !self.announcement.bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(FactsError::BadAnnouncement);
+        }
         Ok(())
     }
 
@@ -75,7 +86,7 @@ impl MemberFacts {
     /// that they do not know.
     pub(super) fn to_value(&self) -> String {
         format!(
-            "roles={} state={} mesh={} started={} host={} public={} private={}",
+            "roles={} state={} mesh={} started={} host={} public={} private={} dns={}",
             self.roles.bits(),
             state_name(self.state),
             self.mesh,
@@ -83,6 +94,7 @@ impl MemberFacts {
             self.host,
             address_list(&self.public),
             address_list(&self.private),
+            self.announcement,
         )
     }
 
@@ -105,6 +117,8 @@ impl MemberFacts {
             private: addresses(field("private")?, "private")?,
             host: field("host")?.to_owned(),
             started: number(field("started")?, "started")?,
+            // Not there in the values of an older version.
+            announcement: field("dns").unwrap_or_default().to_owned(),
         };
         facts.check()?;
         Ok(facts)
@@ -160,6 +174,7 @@ mod tests {
             private: Vec::new(),
             host: "n1.example.com".to_owned(),
             started: 1_700_000_000,
+            announcement: "1700000000-00c0ffee00c0ffee".to_owned(),
         }
     }
 

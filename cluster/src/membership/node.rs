@@ -52,6 +52,7 @@ pub(super) struct Intent {
     pub(super) facts: Option<MemberFacts>,
     pub(super) draining: bool,
     pub(super) leaving: bool,
+    pub(super) announcement: String,
 }
 
 impl Intent {
@@ -66,6 +67,7 @@ impl Intent {
             MemberState::Ready if self.draining => MemberState::Draining,
             state => state,
         };
+        facts.announcement.clone_from(&self.announcement);
         Some(facts)
     }
 }
@@ -336,6 +338,7 @@ impl MembershipNode {
                     private: facts.private,
                     host: facts.host,
                     started: facts.started,
+                    announcement: facts.announcement,
                 })
             })
             .collect();

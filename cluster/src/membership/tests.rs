@@ -26,6 +26,7 @@ fn facts(state: MemberState) -> MemberFacts {
         private: Vec::new(),
         host: "node.example.com".to_owned(),
         started: 1,
+        announcement: String::new(),
     }
 }
 

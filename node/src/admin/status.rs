@@ -94,13 +94,15 @@ async fn status(state: &AdminState) -> Status {
     let view = state.membership.view().borrow().clone();
     let shares = home_shares(&view);
     let store = state.store.status().await;
+    let unready = unready(state).await;
+    let phase = *state.phase.phase().borrow();
     let name = |member: &entente_store::Member| member.name.clone();
     Status {
         node: state.node.as_str().to_owned(),
         generation: state.membership.generation,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        phase: state.phase.phase().borrow().name().to_owned(),
-        unready: unready(state).await,
+        phase: phase.name().to_owned(),
+        unready,
         uptime_seconds: now().duration_since(state.started).as_secs(),
         lease_age_ms: state.membership.local_fence.age(now()).map(|age| age.as_millis() as u64),
         view_version: view.version,

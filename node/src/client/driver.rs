@@ -106,7 +106,7 @@ impl Connection {
             let Self { io, out, needs_flush, stream, session, resumable, .. } = &mut self;
             let wake = tokio::select! {
                 biased;
-                event = io.event(out, needs_flush, reading, |bytes| stream.handle_input(now(), ClientInput::Bytes(bytes))) => Wake::Io(event),
+                event = io.event(out, needs_flush, reading, |bytes| stream.handle_input(now(), ClientInput::Bytes(BytesMut::from(bytes)))) => Wake::Io(event),
                 () = inbox_ready(session.as_ref()) => Wake::Inbox,
                 claim = claimed(resumable.as_mut()) => Wake::Claim(claim),
                 changed = view.changed(), if session.is_some() => if changed.is_ok() { Wake::View } else { Wake::Timer },
@@ -214,7 +214,7 @@ impl Connection {
     async fn credentials(&self, user: &BareJid, mechanism: Mechanism) -> ClientAnswer {
         match self.service.store.credentials(user.as_str()).await {
             Ok(Some(set)) => {
-                let hash = mechanism.hash().unwrap_or(ScramHash::Sha256);
+                let hash = mechanism.hash();
                 let keys = match hash {
                     ScramHash::Sha1 => set.sha1,
                     ScramHash::Sha256 => set.sha256,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use entente_cluster::NodeId;
 use entente_cluster::custody::{Custody, CustodyLimits, Resend};
 use entente_home_core::{DeliveryId, EnvelopeId, SessionEndReason, SessionKey, SessionMirror};
-use entente_xmpp_core::Stanza;
+use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, FullJid};
 
 use crate::fabric::{ConnectionHandle, Switchboard};

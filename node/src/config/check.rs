@@ -169,7 +169,7 @@ impl Check<'_> {
     /// A domain name in the form used inside: lower case, U-labels (RFC 7622).
     fn domain(&mut self, path: &str, text: &str) -> Option<String> {
         match entente_xmpp_core::jid::BareJid::new(text) {
-            Ok(jid) if jid.node().is_none() => Some(jid.domain().as_str().to_owned()),
+            Ok(jid) if jid.node().is_none() => Some(jid.domain().to_owned()),
             _ => {
                 self.report(Problem::new(path, format!("`{text}` is not a domain name")).cure("write it like example.com"));
                 None
@@ -271,10 +271,10 @@ impl Check<'_> {
         let mut roles = Roles::NONE;
         for word in &list {
             match word.as_str() {
-                "home" => roles |= Roles::HOME,
-                "client" => roles |= Roles::CLIENT,
-                "xmpp" => roles |= Roles::XMPP,
-                "dns" => roles |= Roles::DNS,
+                "home" => roles = roles | Roles::HOME,
+                "client" => roles = roles | Roles::CLIENT,
+                "xmpp" => roles = roles | Roles::XMPP,
+                "dns" => roles = roles | Roles::DNS,
                 other => self.report(
                     Problem::new("node.roles", format!("`{other}` is no role")).cure("use home, client, xmpp, dns"),
                 ),
@@ -284,7 +284,7 @@ impl Check<'_> {
     }
 
     fn cluster(&mut self, raw: RawCluster) -> Option<ClusterConfig> {
-        let seeds = raw.seeds.unwrap_or_default();
+        let seeds = raw.seeds.clone().unwrap_or_default();
         for seed in &seeds {
             if split_target(seed).is_none() {
                 self.report(Problem::new("cluster.seeds", format!("`{seed}` is not host:port")).cure("write node1.example.com:7946"));
@@ -293,16 +293,16 @@ impl Check<'_> {
         let bootstrap = raw.bootstrap.unwrap_or(false);
         let wants_secrets = raw.key_file.is_some() || raw.ca_file.is_some() || !seeds.is_empty() || bootstrap;
         let secrets = if wants_secrets { Some(self.cluster_secrets(&raw)?) } else { None };
-        let listen_text = raw.listen.unwrap_or_else(|| "0.0.0.0".to_owned());
+        let listen_text = raw.listen.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
         let listen = listen_text.parse().unwrap_or_else(|_| {
             self.report(Problem::new("cluster.listen", format!("`{listen_text}` is not an IP address")).cure("write 0.0.0.0 or an address of this machine"));
             IpAddr::from([127, 0, 0, 1])
         });
         Some(ClusterConfig {
-            name: raw.name.unwrap_or_else(|| "entente".to_owned()),
+            name: raw.name.clone().unwrap_or_else(|| "entente".to_owned()),
             seeds,
             bootstrap,
-            advertise: raw.advertise.filter(|text| !text.is_empty()),
+            advertise: raw.advertise.clone().filter(|text| !text.is_empty()),
             listen,
             gossip_port: self.port("cluster.gossip_port", raw.gossip_port),
             mesh_port: self.port("cluster.mesh_port", raw.mesh_port),

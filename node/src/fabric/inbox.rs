@@ -5,7 +5,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use entente_home_core::{BindError, DeliveryId, EndReason, EnvelopeId};
-use entente_xmpp_core::Stanza;
+use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::FullJid;
 use tokio::sync::Notify;
 

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use entente_home_core::{DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
 use super::receipts::ReceiptBatch;
 use super::store_worker::StoreJob;
@@ -18,6 +18,8 @@ const EDGE_LANE: usize = 1024;
 const INNER_LANE: usize = 16_384;
 /// Inputs that are handled before outputs are flushed.
 const BATCH: usize = 128;
+/// Pause before receipts that a full link refused are tried again.
+const REFUSED_PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
 /// Where the number of the shard stands in its delivery ids.
 const SHARD_SHIFT: u32 = 56;
 
@@ -75,8 +77,14 @@ impl ShardDriver {
     pub(crate) async fn run(mut self) {
         let mut view = self.switchboard.view.clone();
         let mut inputs = Vec::with_capacity(BATCH);
+        let mut from_edges = Vec::with_capacity(BATCH);
+        let mut refused_until = None;
         loop {
-            let deadline = self.core.poll_timeout();
+            let deadline = match (self.core.poll_timeout(), refused_until) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            };
+            let ShardInputs { edge, inner } = &mut self.inputs;
             tokio::select! {
                 biased;
                 _ = self.stop.wait_for(|stop| *stop) => return,
@@ -90,18 +98,17 @@ impl ShardDriver {
                         inputs.push(Input::Release { users });
                     }
                 }
-                count = self.inputs.inner.recv_many(&mut inputs, BATCH) => if count == 0 { return },
-                count = self.inputs.edge.recv_many(&mut inputs, BATCH) => if count == 0 { return },
+                count = inner.recv_many(&mut inputs, BATCH) => if count == 0 { return },
+                count = edge.recv_many(&mut from_edges, BATCH) => if count == 0 { return },
                 () = until(deadline) => inputs.push(Input::Timeout),
             }
+            inputs.append(&mut from_edges);
             self.handle(&mut inputs);
             if !self.batch.is_empty() {
                 self.batch.flush(&self.switchboard);
-                if !self.batch.is_empty() {
-                    // A full link: give it a moment without stopping the shard's other work.
-                    let _elapsed = timeout(std::time::Duration::from_millis(5), std::future::pending::<()>()).await;
-                }
             }
+            // A full link refused receipts: they are tried again soon, work or no work.
+            refused_until = (!self.batch.is_empty()).then(|| clocks().0 + REFUSED_PAUSE);
         }
     }
 

@@ -5,7 +5,7 @@ use entente_home_core as home;
 use entente_home_core::{Input, RequestId, StoreAnswer, StoreOp};
 use entente_store as store;
 use entente_store::Store;
-use entente_xmpp_core::Stanza;
+use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, Jid};
 use tokio::sync::mpsc;
 

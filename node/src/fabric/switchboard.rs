@@ -9,7 +9,7 @@ use entente_cluster::{ClusterView, Fence, NodeId};
 use entente_home_core::{
     DeliveryId, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
 };
-use entente_xmpp_core::Stanza;
+use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
 use tokio::sync::{mpsc, watch};
 
@@ -286,7 +286,7 @@ impl Switchboard {
             debug_assert!(false, "a routed stanza has an address");
             return;
         };
-        let refused = if self.is_local_domain(to.domain().as_str()) {
+        let refused = if self.is_local_domain(to.domain()) {
             let user = to.to_bare();
             self.route_to_user(&user, envelope.clone(), stanza, hops)
         } else {
@@ -319,7 +319,7 @@ impl Switchboard {
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return Err(Unplaced) };
         let node = {
             let view = self.view.borrow();
-            view.outbound_for(from.to_bare().as_str(), to.domain().as_str()).cloned()
+            view.outbound_for(from.to_bare().as_str(), to.domain()).cloned()
         };
         match node {
             Some(node) if node == self.local || hops >= MAX_HOPS => {

@@ -8,7 +8,7 @@ use entente_home_core::{
     BindError, DeliveryId, EndReason, EnvelopeId, SessionEndReason, SessionKey, SessionSnapshot,
 };
 use entente_proto::node::v1 as proto;
-use entente_xmpp_core::Stanza;
+use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
 use prost::Message;
 

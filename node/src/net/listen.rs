@@ -68,8 +68,8 @@ pub(crate) async fn accept_while_open(
         tracing::info!(%address, purpose, "listening");
         loop {
             tokio::select! {
-                closed = open.wait_for(|open| !*open) => {
-                    if closed.is_err() {
+                ended = closed(&mut open) => {
+                    if ended {
                         return;
                     }
                     tracing::info!(%address, purpose, "closed");
@@ -90,6 +90,11 @@ pub(crate) async fn accept_while_open(
             }
         }
     }
+}
+
+/// Waits until the listener is to be closed; `true` when for ever.
+async fn closed(open: &mut watch::Receiver<bool>) -> bool {
+    open.wait_for(|open| !*open).await.is_err()
 }
 
 fn is_of_one_connection(error: &io::Error) -> bool {
