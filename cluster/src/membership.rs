@@ -316,7 +316,8 @@ impl MembershipHandle {
         if announcement.len() > 64 || !announcement.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(FactsError::BadAnnouncement);
         }
-        self.intent.send_modify(|intent| intent.announcement = announcement);
+        self.intent
+            .send_modify(|intent| intent.announcement = announcement);
         Ok(())
     }
 

@@ -6,9 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entente_cluster::forward::{HealthReport, Lost, Mesh, MeshConfig, MeshHandler, MeshLimits};
-use entente_cluster::{MemberFacts, MemberState, Membership, MembershipConfig, MembershipHandle, Roles, Standing};
+use entente_cluster::{
+    MemberFacts, MemberState, Membership, MembershipConfig, MembershipHandle, Roles, Standing,
+};
 use entente_home_core::{HomeConfig, Limits, Software};
-use entente_store::{Bootstrap, ClusterConfig as StoreCluster, Secrets as StoreSecrets, Store, StoreConfig, TlsFiles};
+use entente_store::{
+    Bootstrap, ClusterConfig as StoreCluster, Secrets as StoreSecrets, Store, StoreConfig, TlsFiles,
+};
 use entente_xmpp_core::sasl::{DecoySecret, Mechanism};
 use entente_xmpp_core::stream::ClientConfig as ClientStreamConfig;
 use futures_util::future::BoxFuture;
@@ -46,7 +50,10 @@ pub(crate) enum AppError {
     #[error("membership: {0}")]
     Facts(#[from] entente_cluster::membership::FactsError),
     #[error("the store in {}: {source}", path.display())]
-    Store { path: PathBuf, source: entente_store::StoreError },
+    Store {
+        path: PathBuf,
+        source: entente_store::StoreError,
+    },
     #[error("mesh: {0}")]
     Mesh(#[from] entente_cluster::forward::MeshError),
     #[error(transparent)]
@@ -55,10 +62,15 @@ pub(crate) enum AppError {
     Publish(#[from] crate::dns::PublishError),
     #[error("admin.listen: {0}")]
     Admin(std::io::Error),
-    #[error("cluster.advertise: `{0}` has no address; set it to an address or a name of this machine that the other nodes can reach")]
+    #[error(
+        "cluster.advertise: `{0}` has no address; set it to an address or a name of this machine that the other nodes can reach"
+    )]
     Advertise(String),
     #[error("{}: {source}", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("xmpp: {0}")]
     Xmpp(#[from] crate::xmpp::XmppError),
 }
@@ -85,15 +97,21 @@ impl App {
     /// Builds and starts all parts. When this returns the node serves.
     pub(crate) async fn start(config: Config) -> Result<Self, AppError> {
         let started = now();
-        std::fs::create_dir_all(&config.node.data_dir)
-            .map_err(|source| AppError::Folder { path: config.node.data_dir.clone(), source })?;
+        std::fs::create_dir_all(&config.node.data_dir).map_err(|source| AppError::Folder {
+            path: config.node.data_dir.clone(),
+            source,
+        })?;
         let advertise = advertise(&config)?;
         let secrets = Secrets::load(&config, &advertise.0, SystemTime::now_())?;
         let certificates = DomainCertificates::load(&config.domains)?;
         let trust = PeerTrust::new(proof::load_anchors(config.xmpp.trusted_ca_file.as_deref())?);
         probe_listeners(&config)?;
 
-        let membership = Arc::new(Membership::start(membership_config(&config, &secrets, advertise.1))?);
+        let membership = Arc::new(Membership::start(membership_config(
+            &config,
+            &secrets,
+            advertise.1,
+        ))?);
         let facts = facts(&config, advertise.1, SystemTime::now_());
         membership.publish(facts.clone())?;
         let phase = PhaseControl::start(Arc::clone(&membership.local_fence));
@@ -139,7 +157,10 @@ impl App {
         let dns = Arc::new(Dns::start(&config, &membership, isolated)?);
 
         let app = Self {
-            facts: MemberFacts { state: MemberState::Ready, ..facts },
+            facts: MemberFacts {
+                state: MemberState::Ready,
+                ..facts
+            },
             files: secrets.files,
             config,
             membership,
@@ -159,7 +180,10 @@ impl App {
         app.until_open().await;
         // Only now others may count on this node, and DNS may name it.
         app.membership.publish(app.facts.clone())?;
-        tokio::spawn(close_when_isolated(app.phase.phase(), Arc::clone(&app.switchboard.connections)));
+        tokio::spawn(close_when_isolated(
+            app.phase.phase(),
+            Arc::clone(&app.switchboard.connections),
+        ));
         app.start_admin(dns, clients).await?;
         Ok(app)
     }
@@ -182,10 +206,22 @@ impl App {
         let roles = self.config.node.roles;
         let mut addresses: Vec<&SocketAddr> = Vec::new();
         if roles.contains(Roles::CLIENT) {
-            addresses.extend(self.config.client.listen.iter().chain(&self.config.client.direct_tls_listen));
+            addresses.extend(
+                self.config
+                    .client
+                    .listen
+                    .iter()
+                    .chain(&self.config.client.direct_tls_listen),
+            );
         }
         if roles.contains(Roles::XMPP) {
-            addresses.extend(self.config.xmpp.listen.iter().chain(&self.config.xmpp.direct_tls_listen));
+            addresses.extend(
+                self.config
+                    .xmpp
+                    .listen
+                    .iter()
+                    .chain(&self.config.xmpp.direct_tls_listen),
+            );
         }
         for address in addresses {
             let mut target = *address;
@@ -199,7 +235,11 @@ impl App {
         }
     }
 
-    async fn start_admin(&self, dns: Arc<Dns>, clients: Arc<ClientService>) -> Result<(), AppError> {
+    async fn start_admin(
+        &self,
+        dns: Arc<Dns>,
+        clients: Arc<ClientService>,
+    ) -> Result<(), AppError> {
         let state = AdminState {
             node: self.config.node.id.clone(),
             domains: self.config.domains.keys().cloned().collect(),
@@ -212,14 +252,28 @@ impl App {
             xmpp: Arc::clone(&self.xmpp),
             clients,
             dns,
-            certificates: self.config.domains.iter().map(|(name, domain)| (name.clone(), domain.certificate_file.clone())).collect(),
+            certificates: self
+                .config
+                .domains
+                .iter()
+                .map(|(name, domain)| (name.clone(), domain.certificate_file.clone()))
+                .collect(),
             started: self.started,
         };
-        Admin::start(state, self.config.admin.listen, self.config.admin.health_listen).await.map_err(AppError::Admin)
+        Admin::start(
+            state,
+            self.config.admin.listen,
+            self.config.admin.health_listen,
+        )
+        .await
+        .map_err(AppError::Admin)
     }
 
     /// Serves until a signal says otherwise.
-    pub(crate) async fn serve(&self, reload: impl Fn() -> Option<Config>) -> Result<(), std::io::Error> {
+    pub(crate) async fn serve(
+        &self,
+        reload: impl Fn() -> Option<Config>,
+    ) -> Result<(), std::io::Error> {
         use tokio::signal::unix::{SignalKind, signal};
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -240,7 +294,9 @@ impl App {
         }
         match proof::load_anchors(config.xmpp.trusted_ca_file.as_deref()) {
             Ok(anchors) => self.trust.replace(anchors),
-            Err(error) => tracing::error!(%error, "trusted CAs were not reloaded; the old ones stay"),
+            Err(error) => {
+                tracing::error!(%error, "trusted CAs were not reloaded; the old ones stay")
+            }
         }
         match secrets::mesh_identity(&self.files, self.config.node.id.as_str()) {
             Ok(identity) => {
@@ -248,7 +304,9 @@ impl App {
                     tracing::error!(%error, "the node's certificate was not reloaded; the old one stays");
                 }
             }
-            Err(error) => tracing::error!(%error, "the node's certificate was not reloaded; the old one stays"),
+            Err(error) => {
+                tracing::error!(%error, "the node's certificate was not reloaded; the old one stays")
+            }
         }
         self.xmpp.set_policy(Arc::clone(&config.federation));
         crate::logging::set_level(&config.log.level);
@@ -268,10 +326,16 @@ impl App {
             }
         };
         if tokio::time::timeout(STOP_PATIENCE, emptied).await.is_err() {
-            tracing::warn!(connections = self.switchboard.connections.count(), "not everything closed in time");
+            tracing::warn!(
+                connections = self.switchboard.connections.count(),
+                "not everything closed in time"
+            );
         }
         self.mesh.flush(Duration::from_secs(2)).await;
-        if tokio::time::timeout(Duration::from_secs(3), self.membership.leave()).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(3), self.membership.leave())
+            .await
+            .is_err()
+        {
             tracing::warn!("the other nodes may not have heard that this one leaves");
         }
         self.stop.send_replace(true);
@@ -287,12 +351,18 @@ impl App {
 fn advertise(config: &Config) -> Result<(String, IpAddr), AppError> {
     let name = match &config.cluster.advertise {
         Some(name) => name.clone(),
-        None => default_address().unwrap_or(IpAddr::from([127, 0, 0, 1])).to_string(),
+        None => default_address()
+            .unwrap_or(IpAddr::from([127, 0, 0, 1]))
+            .to_string(),
     };
     let address = (name.as_str(), 0)
         .to_socket_addrs()
         .ok()
-        .and_then(|mut addresses| addresses.find(SocketAddr::is_ipv4).or_else(|| (name.as_str(), 0).to_socket_addrs().ok()?.next()))
+        .and_then(|mut addresses| {
+            addresses
+                .find(SocketAddr::is_ipv4)
+                .or_else(|| (name.as_str(), 0).to_socket_addrs().ok()?.next())
+        })
         .map(|address| address.ip())
         .ok_or_else(|| AppError::Advertise(name.clone()))?;
     Ok((name, address))
@@ -308,8 +378,16 @@ fn default_address() -> Option<IpAddr> {
 
 /// Opens each port of clients and peers once: one that is taken is an error at the start.
 fn probe_listeners(config: &Config) -> Result<(), AppError> {
-    let clients = config.client.listen.iter().chain(&config.client.direct_tls_listen);
-    let peers = config.xmpp.listen.iter().chain(&config.xmpp.direct_tls_listen);
+    let clients = config
+        .client
+        .listen
+        .iter()
+        .chain(&config.client.direct_tls_listen);
+    let peers = config
+        .xmpp
+        .listen
+        .iter()
+        .chain(&config.xmpp.direct_tls_listen);
     if config.node.roles.contains(Roles::CLIENT) {
         for &address in clients {
             crate::net::listen::bind(address, "clients")?;
@@ -344,7 +422,8 @@ fn facts(config: &Config, address: IpAddr, now: SystemTime) -> MemberFacts {
         mesh: SocketAddr::new(address, config.cluster.mesh_port),
         public: config.node.public_addresses.clone(),
         private: config.node.private_addresses.clone(),
-        host: entente_xmpp_core::jid::domain_to_ascii(&config.node.host).map_or_else(|_| config.node.host.clone(), |name| name.into_owned()),
+        host: entente_xmpp_core::jid::domain_to_ascii(&config.node.host)
+            .map_or_else(|_| config.node.host.clone(), |name| name.into_owned()),
         started: now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         announcement: String::new(),
     }
@@ -375,17 +454,26 @@ async fn open_store(
                     key: secrets.files.key.clone(),
                     ca: secrets.files.ca.clone(),
                 },
-                secrets: StoreSecrets { raft: secrets.store_raft.clone(), api: secrets.store_api.clone() },
+                secrets: StoreSecrets {
+                    raft: secrets.store_raft.clone(),
+                    api: secrets.store_api.clone(),
+                },
             },
         )
     };
     settings.offline_quota = config.limits.offline_messages;
-    Store::open(settings).await.map_err(|source| AppError::Store { path, source })
+    Store::open(settings)
+        .await
+        .map_err(|source| AppError::Store { path, source })
 }
 
 /// Whether this node founds the cluster. Even one that may does not while a cluster is there: its
 /// disk may have been lost, and a second cluster of the same name would be worse.
-async fn bootstrap(config: &Config, path: &std::path::Path, membership: &MembershipHandle) -> Bootstrap {
+async fn bootstrap(
+    config: &Config,
+    path: &std::path::Path,
+    membership: &MembershipHandle,
+) -> Bootstrap {
     let peers: Vec<String> = config
         .cluster
         .seeds
@@ -395,19 +483,28 @@ async fn bootstrap(config: &Config, path: &std::path::Path, membership: &Members
         .collect();
     if path.exists() {
         // The store knows who it is; what we say here is not used.
-        return if peers.is_empty() { Bootstrap::First } else { Bootstrap::Join { peers } };
+        return if peers.is_empty() {
+            Bootstrap::First
+        } else {
+            Bootstrap::Join { peers }
+        };
     }
     if !config.cluster.bootstrap && !peers.is_empty() {
         return Bootstrap::Join { peers };
     }
     let mut view = membership.view();
     let others = |view: &entente_cluster::ClusterView| {
-        view.members.iter().any(|member| member.id != view.local && member.standing == Standing::Serving)
+        view.members
+            .iter()
+            .any(|member| member.id != view.local && member.standing == Standing::Serving)
     };
-    let found = tokio::time::timeout(LISTEN_BEFORE_FOUNDING, view.wait_for(|view| others(view))).await;
+    let found =
+        tokio::time::timeout(LISTEN_BEFORE_FOUNDING, view.wait_for(|view| others(view))).await;
     match found {
         Ok(Ok(_)) if !peers.is_empty() => {
-            tracing::warn!("a cluster is there already: this node joins it instead of founding one");
+            tracing::warn!(
+                "a cluster is there already: this node joins it instead of founding one"
+            );
             Bootstrap::Join { peers }
         }
         _ => {
@@ -417,12 +514,20 @@ async fn bootstrap(config: &Config, path: &std::path::Path, membership: &Members
     }
 }
 
-fn home_config(config: &Config, membership: &MembershipHandle, shard: usize, started: Instant) -> HomeConfig {
+fn home_config(
+    config: &Config,
+    membership: &MembershipHandle,
+    shard: usize,
+    started: Instant,
+) -> HomeConfig {
     let mut seed = [0; 8];
     if ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut seed).is_err() {
         tracing::error!("the system gives no random bytes; generated resources can be guessed");
     }
-    let software = Software { name: "Entente".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
+    let software = Software {
+        name: "Entente".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
     HomeConfig {
         local_domains: config.domains.keys().cloned().collect(),
         software,
@@ -450,7 +555,10 @@ fn start_homes(
 ) -> Arc<Switchboard> {
     let count = shard::shard_count();
     let (lanes, inputs): (Vec<_>, Vec<_>) = (0..count).map(|_| shard::lanes()).unzip();
-    let connections = Arc::new(Connections::new(Arc::from(config.node.id.as_str()), membership.generation));
+    let connections = Arc::new(Connections::new(
+        Arc::from(config.node.id.as_str()),
+        membership.generation,
+    ));
     let switchboard = Switchboard::new(
         connections,
         Arc::clone(&membership.local_fence),
@@ -460,9 +568,20 @@ fn start_homes(
     );
     for (index, (inputs, lanes)) in inputs.into_iter().zip(lanes).enumerate() {
         let (jobs, queue) = store_worker::queue();
-        tokio::spawn(store_worker::serve(store.clone(), queue, lanes.inner.clone()));
+        tokio::spawn(store_worker::serve(
+            store.clone(),
+            membership.view(),
+            queue,
+            lanes.inner.clone(),
+        ));
         let home = home_config(config, membership, index, started);
-        let driver = shard::ShardDriver::new(home, inputs, Arc::clone(&switchboard), jobs, stopped.clone());
+        let driver = shard::ShardDriver::new(
+            home,
+            inputs,
+            Arc::clone(&switchboard),
+            jobs,
+            stopped.clone(),
+        );
         tokio::spawn(driver.run());
     }
     switchboard
@@ -481,11 +600,18 @@ async fn start_mesh(
         identity: secrets.mesh.clone(),
         limits: MeshLimits::default(),
     };
-    let handler = Arc::new(NodeSide { membership: Arc::clone(membership), switchboard: Arc::clone(switchboard) });
-    let (mesh, inbound): (Mesh, mpsc::Receiver<_>) = Mesh::start(mesh_config, membership.view(), handler).await?;
+    let handler = Arc::new(NodeSide {
+        membership: Arc::clone(membership),
+        switchboard: Arc::clone(switchboard),
+    });
+    let (mesh, inbound): (Mesh, mpsc::Receiver<_>) =
+        Mesh::start(mesh_config, membership.view(), handler).await?;
     switchboard.connect_mesh(mesh.clone());
     tokio::spawn(follow::frames(Arc::clone(switchboard), inbound));
-    tokio::spawn(follow::lost_edges(Arc::clone(switchboard), membership.view()));
+    tokio::spawn(follow::lost_edges(
+        Arc::clone(switchboard),
+        membership.view(),
+    ));
     Ok(mesh)
 }
 
@@ -501,8 +627,14 @@ impl MeshHandler for NodeSide {
         for frame in lost.frames {
             // The holders send again, by a view that knows of the death.
             if let Ok(
-                WireFrame::ToUser { envelope: Some(envelope), .. }
-                | WireFrame::Outbound { envelope: Some(envelope), .. }
+                WireFrame::ToUser {
+                    envelope: Some(envelope),
+                    ..
+                }
+                | WireFrame::Outbound {
+                    envelope: Some(envelope),
+                    ..
+                }
                 | WireFrame::FromClient { envelope, .. },
             ) = WireFrame::decode(frame)
             {
@@ -525,11 +657,17 @@ fn client_service(
     store: &Store,
     certificates: &DomainCertificates,
 ) -> Arc<ClientService> {
-    let domains = config.domains.keys().map(|name| Arc::from(name.as_str())).collect();
+    let domains = config
+        .domains
+        .keys()
+        .map(|name| Arc::from(name.as_str()))
+        .collect();
     let mut stream = ClientStreamConfig::new(domains, DecoySecret::new(&secrets.decoys));
     stream.require_tls = config.client.require_tls;
     if !config.client.plain {
-        stream.mechanisms.retain(|mechanism| *mechanism != Mechanism::Plain);
+        stream
+            .mechanisms
+            .retain(|mechanism| *mechanism != Mechanism::Plain);
     }
     stream.limits.bytes = config.client.max_stanza_bytes;
     stream.idle_timeout = config.client.idle;
@@ -540,7 +678,10 @@ fn client_service(
         switchboard: Arc::clone(switchboard),
         store: store.clone(),
         certificates: certificates.clone(),
-        admission: Admission::new(config.client.max_connections, config.client.max_unauthenticated_per_address),
+        admission: Admission::new(
+            config.client.max_connections,
+            config.client.max_unauthenticated_per_address,
+        ),
         resumable: Resumable::default(),
         custody_stanzas: config.limits.custody_stanzas,
         random: ring::rand::SystemRandom::new(),
@@ -585,9 +726,17 @@ fn isolated(mut phase: watch::Receiver<Phase>) -> watch::Receiver<bool> {
 
 /// An isolated node ends its streams: their users are served elsewhere by now.
 async fn close_when_isolated(mut phase: watch::Receiver<Phase>, connections: Arc<Connections>) {
-    while phase.wait_for(|phase| *phase == Phase::Isolated).await.is_ok() {
+    while phase
+        .wait_for(|phase| *phase == Phase::Isolated)
+        .await
+        .is_ok()
+    {
         close_connections(&connections);
-        if phase.wait_for(|phase| *phase != Phase::Isolated).await.is_err() {
+        if phase
+            .wait_for(|phase| *phase != Phase::Isolated)
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -606,14 +755,19 @@ trait WallClock {
 }
 
 impl WallClock for SystemTime {
-    #[expect(clippy::disallowed_methods, reason = "certificates and gossip need the date")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "certificates and gossip need the date"
+    )]
     fn now_() -> Self {
         Self::now()
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the wiring gives the monotonic clock to the parts")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the wiring gives the monotonic clock to the parts"
+)]
 fn now() -> Instant {
     Instant::now()
 }
-

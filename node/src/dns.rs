@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use entente_cluster::{ClusterView, Member, MembershipHandle, Roles};
 use entente_dns_publisher::{
-    Announcement, DnsConfig as ServerConfig, DnsError, DnsHandle, DnsName, DnsServer, NameError, NameServer,
-    Network, NetworkError, PublishMode, PublishModes, PublishPlan, PublishedNode, Publisher, PublisherInputs,
-    RrlConfig, ScheduleConfig, Service, ServicePorts, Services,
+    Announcement, DnsConfig as ServerConfig, DnsError, DnsHandle, DnsName, DnsServer, NameError,
+    NameServer, Network, NetworkError, PublishMode, PublishModes, PublishPlan, PublishedNode,
+    Publisher, PublisherInputs, RrlConfig, ScheduleConfig, Service, ServicePorts, Services,
 };
 use tokio::sync::watch;
 
@@ -49,8 +49,15 @@ impl Dns {
         let (nodes_sender, nodes) = watch::channel(nodes_of(&view.borrow(), ports));
         let (announcements_sender, announcements) = watch::channel(Vec::new());
         let (_plan_sender, plan) = watch::channel(Arc::new(plan));
-        let publisher =
-            Publisher::start(ScheduleConfig::default(), PublisherInputs { nodes, plan, announcements, isolated });
+        let publisher = Publisher::start(
+            ScheduleConfig::default(),
+            PublisherInputs {
+                nodes,
+                plan,
+                announcements,
+                isolated,
+            },
+        );
         tokio::spawn(follow(view, ports, nodes_sender, announcements_sender));
         tokio::spawn(announce(publisher.published(), Arc::clone(membership)));
         let published = publisher.published();
@@ -61,12 +68,19 @@ impl Dns {
         } else {
             None
         };
-        Ok(Self { _publisher: publisher, _server: server, published })
+        Ok(Self {
+            _publisher: publisher,
+            _server: server,
+            published,
+        })
     }
 }
 
 fn rate_limit(per_second: u32) -> RrlConfig {
-    RrlConfig { responses_per_second: per_second, ..RrlConfig::default() }
+    RrlConfig {
+        responses_per_second: per_second,
+        ..RrlConfig::default()
+    }
 }
 
 async fn follow(
@@ -122,19 +136,29 @@ async fn announce(
 }
 
 fn nodes_of(view: &ClusterView, ports: ServicePorts) -> Vec<PublishedNode> {
-    view.dns_published().filter_map(|member| node_of(member, ports)).collect()
+    view.dns_published()
+        .filter_map(|member| node_of(member, ports))
+        .collect()
 }
 
 fn node_of(member: &Member, ports: ServicePorts) -> Option<PublishedNode> {
     let mut services = Services::NONE;
     if member.has(Roles::XMPP) {
-        services = services.with(Service::XmppServer).with(Service::XmppsServer);
+        services = services
+            .with(Service::XmppServer)
+            .with(Service::XmppsServer);
     }
     if member.has(Roles::CLIENT) {
-        services = services.with(Service::XmppClient).with(Service::XmppsClient);
+        services = services
+            .with(Service::XmppClient)
+            .with(Service::XmppsClient);
     }
     let fallback = |list: &[IpAddr]| -> Vec<IpAddr> {
-        if list.is_empty() { vec![member.mesh.ip()] } else { list.to_vec() }
+        if list.is_empty() {
+            vec![member.mesh.ip()]
+        } else {
+            list.to_vec()
+        }
     };
     Some(PublishedNode {
         name: member.id.as_str().to_owned(),
@@ -148,7 +172,9 @@ fn node_of(member: &Member, ports: ServicePorts) -> Option<PublishedNode> {
 }
 
 fn ports(config: &Config) -> ServicePorts {
-    let first = |list: &[std::net::SocketAddr], default: u16| list.first().map_or(default, std::net::SocketAddr::port);
+    let first = |list: &[std::net::SocketAddr], default: u16| {
+        list.first().map_or(default, std::net::SocketAddr::port)
+    };
     let defaults = ServicePorts::default();
     ServicePorts {
         xmpp_server: first(&config.xmpp.listen, defaults.xmpp_server),
@@ -162,17 +188,37 @@ fn ports(config: &Config) -> ServicePorts {
 /// The plan that the configuration stands for.
 pub(crate) fn plan(config: &Config) -> Result<PublishPlan, PublishError> {
     let local: Vec<DnsName> = names(config.domains.keys())?;
-    let zones = if config.dns.zones.is_empty() { local.clone() } else { names(&config.dns.zones)? };
-    let rname = name(&format!("hostmaster.{}", zones.first().map_or_else(|| "invalid".to_owned(), DnsName::to_string)))?;
+    let zones = if config.dns.zones.is_empty() {
+        local.clone()
+    } else {
+        names(&config.dns.zones)?
+    };
+    let rname = name(&format!(
+        "hostmaster.{}",
+        zones
+            .first()
+            .map_or_else(|| "invalid".to_owned(), DnsName::to_string)
+    ))?;
     let mut plan = PublishPlan::new(zones, local, rname);
-    plan.chat_domains = names(config.domains.values().flat_map(|domain| &domain.chat_domains))?;
+    plan.chat_domains = names(
+        config
+            .domains
+            .values()
+            .flat_map(|domain| &domain.chat_domains),
+    )?;
     plan.ttl = config.dns.ttl;
     plan.negative_ttl = config.dns.ttl;
     plan.name_servers = config
         .dns
         .name_servers
         .iter()
-        .map(|host| Ok(NameServer { host: name(host)?, public: Vec::new(), private: Vec::new() }))
+        .map(|host| {
+            Ok(NameServer {
+                host: name(host)?,
+                public: Vec::new(),
+                private: Vec::new(),
+            })
+        })
         .collect::<Result<_, PublishError>>()?;
     plan.modes = PublishModes {
         default: match &config.dns.mode {
@@ -196,6 +242,10 @@ fn names<'a>(list: impl IntoIterator<Item = &'a String>) -> Result<Vec<DnsName>,
 }
 
 fn name(text: &str) -> Result<DnsName, PublishError> {
-    let ascii = entente_xmpp_core::jid::domain_to_ascii(text).map_or_else(|_| text.to_owned(), |name| name.into_owned());
-    ascii.parse().map_err(|source| PublishError::Name { name: text.to_owned(), source })
+    let ascii = entente_xmpp_core::jid::domain_to_ascii(text)
+        .map_or_else(|_| text.to_owned(), |name| name.into_owned());
+    ascii.parse().map_err(|source| PublishError::Name {
+        name: text.to_owned(),
+        source,
+    })
 }

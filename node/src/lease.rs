@@ -21,7 +21,8 @@ pub(crate) async fn renew(store: Store, membership: Arc<MembershipHandle>) {
         counter += 1;
         // The fence counts from before the request: others see the renewal at that time or later.
         let started = now();
-        let renewal = store.renew_lease(membership.node_id.as_str(), membership.generation, counter);
+        let renewal =
+            store.renew_lease(membership.node_id.as_str(), membership.generation, counter);
         match timeout(Duration::from_secs(3), renewal).await {
             Ok(Ok(())) => membership.local_fence.renewed(started),
             Ok(Err(error)) => tracing::warn!(%error, "the lease was not renewed"),
@@ -42,7 +43,11 @@ pub(crate) async fn read(store: Store, membership: Arc<MembershipHandle>) {
                     .into_iter()
                     .filter_map(|row| {
                         let node = NodeId::new(&row.node).ok()?;
-                        Some(LeaseRow { node, generation: row.generation, counter: row.counter })
+                        Some(LeaseRow {
+                            node,
+                            generation: row.generation,
+                            counter: row.counter,
+                        })
                     })
                     .collect();
                 membership.report_leases(rows);
@@ -52,7 +57,10 @@ pub(crate) async fn read(store: Store, membership: Arc<MembershipHandle>) {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the lease runs on the monotonic clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the lease runs on the monotonic clock"
+)]
 fn now() -> Instant {
     Instant::now()
 }

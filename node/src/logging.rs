@@ -17,11 +17,15 @@ pub(crate) fn start(config: &LogConfig) {
     let _second_start = LEVEL.set(handle);
     let registry = tracing_subscriber::registry().with(filter);
     let started = if config.json {
-        registry.with(fmt::layer().json().with_writer(std::io::stderr)).try_init()
+        registry
+            .with(fmt::layer().json().with_writer(std::io::stderr))
+            .try_init()
     } else {
         use std::io::IsTerminal;
         let colours = std::io::stderr().is_terminal();
-        registry.with(fmt::layer().with_ansi(colours).with_writer(std::io::stderr)).try_init()
+        registry
+            .with(fmt::layer().with_ansi(colours).with_writer(std::io::stderr))
+            .try_init()
     };
     if started.is_err() {
         tracing::warn!("logging was started twice");
@@ -38,9 +42,26 @@ pub(crate) fn set_level(level: &str) {
 /// Libraries speak only of what an operator can use, unless the directives name them.
 fn quiet(filter: EnvFilter) -> EnvFilter {
     let text = filter.to_string();
-    ["openraft", "hiqlite", "chitchat", "h2", "hyper", "tonic", "tower", "reqwest", "rustls", "axum_server"]
+    // The store's engine calls every outage an error of its own; what it means is told by us.
+    let quiet = ["openraft=off", "hiqlite=off", "hiqlite_wal=off"];
+    let calm = [
+        "chitchat=error",
+        "h2=warn",
+        "hyper=warn",
+        "tonic=warn",
+        "tower=warn",
+        "reqwest=warn",
+        "rustls=warn",
+    ];
+    quiet
         .iter()
-        .filter(|name| !text.contains(**name))
-        .filter_map(|name| format!("{name}=warn").parse().ok())
+        .chain(&calm)
+        .filter(|directive| {
+            !directive
+                .split('=')
+                .next()
+                .is_some_and(|name| text.contains(name))
+        })
+        .filter_map(|directive| directive.parse().ok())
         .fold(filter, EnvFilter::add_directive)
 }

@@ -54,7 +54,11 @@ impl PhaseControl {
         let (phase_sender, phase) = watch::channel(Phase::Starting);
         let (open_sender, open) = watch::channel(false);
         tokio::spawn(follow(fence, heard, phase_sender, open_sender));
-        Self { inputs: Arc::new(inputs), phase, open }
+        Self {
+            inputs: Arc::new(inputs),
+            phase,
+            open,
+        }
     }
 
     /// All parts are up.
@@ -90,14 +94,20 @@ async fn follow(
             (true, _, true) => Phase::Isolated,
             (true, true, false) => Phase::Draining,
             // After isolation the listeners open only when acks flow again.
-            (true, false, false) if *phase.borrow() == Phase::Isolated && !fence.may_ack(now) => Phase::Isolated,
+            (true, false, false) if *phase.borrow() == Phase::Isolated && !fence.may_ack(now) => {
+                Phase::Isolated
+            }
             (true, false, false) => Phase::Serving,
         };
         phase.send_if_modified(|phase| {
             let changed = *phase != next;
             if changed {
                 tracing::info!(phase = next.name(), "the node's phase changed");
-                metrics::gauge!("entente_ready").set(if next == Phase::Serving { 1.0 } else { 0.0 });
+                metrics::gauge!("entente_ready").set(if next == Phase::Serving {
+                    1.0
+                } else {
+                    0.0
+                });
                 *phase = next;
             }
             changed
@@ -115,7 +125,10 @@ async fn follow(
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the fence runs on the monotonic clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the fence runs on the monotonic clock"
+)]
 fn now() -> Instant {
     Instant::now()
 }

@@ -34,18 +34,35 @@ pub(crate) enum SecretsError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     #[error("{}: the node's certificate is not usable in the mesh: {source}", file.display())]
-    Mesh { file: PathBuf, source: entente_cluster::forward::IdentityError },
+    Mesh {
+        file: PathBuf,
+        source: entente_cluster::forward::IdentityError,
+    },
     #[error("{}: the certificate is for node `{found}`, but this node is `{wanted}`; set node.id or issue a certificate for it", file.display())]
-    OtherNode { file: PathBuf, found: String, wanted: String },
+    OtherNode {
+        file: PathBuf,
+        found: String,
+        wanted: String,
+    },
     #[error("{}: {source}", path.display())]
-    Folder { path: PathBuf, source: std::io::Error },
+    Folder {
+        path: PathBuf,
+        source: std::io::Error,
+    },
 }
 
 impl Secrets {
     /// Reads or makes all of them.
-    pub(crate) fn load(config: &Config, advertise: &str, now: std::time::SystemTime) -> Result<Self, SecretsError> {
+    pub(crate) fn load(
+        config: &Config,
+        advertise: &str,
+        now: std::time::SystemTime,
+    ) -> Result<Self, SecretsError> {
         let folder = config.node.data_dir.join("cluster");
-        std::fs::create_dir_all(&folder).map_err(|source| SecretsError::Folder { path: folder.clone(), source })?;
+        std::fs::create_dir_all(&folder).map_err(|source| SecretsError::Folder {
+            path: folder.clone(),
+            source,
+        })?;
         let made;
         let secrets = match &config.cluster.secrets {
             Some(secrets) => secrets,
@@ -70,12 +87,25 @@ impl Secrets {
 }
 
 /// The mesh identity of `node` from its files; again on reload.
-pub(crate) fn mesh_identity(files: &IdentityFiles, node: &str) -> Result<MeshIdentity, SecretsError> {
+pub(crate) fn mesh_identity(
+    files: &IdentityFiles,
+    node: &str,
+) -> Result<MeshIdentity, SecretsError> {
     let read = |path: &Path| {
-        std::fs::read(path).map_err(|source| SecretsError::Folder { path: path.to_path_buf(), source })
+        std::fs::read(path).map_err(|source| SecretsError::Folder {
+            path: path.to_path_buf(),
+            source,
+        })
     };
-    let mesh = MeshIdentity::from_pem(&read(&files.certificate)?, &read(&files.key)?, &read(&files.ca)?)
-        .map_err(|source| SecretsError::Mesh { file: files.certificate.clone(), source })?;
+    let mesh = MeshIdentity::from_pem(
+        &read(&files.certificate)?,
+        &read(&files.key)?,
+        &read(&files.ca)?,
+    )
+    .map_err(|source| SecretsError::Mesh {
+        file: files.certificate.clone(),
+        source,
+    })?;
     if mesh.node().as_str() != node {
         return Err(SecretsError::OtherNode {
             file: files.certificate.clone(),
@@ -91,7 +121,9 @@ fn make(folder: &Path, now: std::time::SystemTime) -> Result<ClusterSecrets, Tls
     let secrets = ClusterSecrets {
         key_file: folder.join("cluster.key"),
         ca_file: folder.join("ca.pem"),
-        identity: NodeIdentity::Issued { ca_key_file: folder.join("ca.key") },
+        identity: NodeIdentity::Issued {
+            ca_key_file: folder.join("ca.key"),
+        },
     };
     if !secrets.key_file.exists() {
         Authority::create(folder, "Entente cluster CA", now)?;
@@ -103,9 +135,11 @@ fn make(folder: &Path, now: std::time::SystemTime) -> Result<ClusterSecrets, Tls
 /// Writes a new cluster key.
 pub(crate) fn write_cluster_key(file: &Path) -> Result<(), TlsError> {
     let mut key = [0_u8; 32];
-    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key).map_err(|_| TlsError::Write {
-        file: file.to_path_buf(),
-        source: std::io::Error::other("the system gives no random bytes"),
+    ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut key).map_err(|_| {
+        TlsError::Write {
+            file: file.to_path_buf(),
+            source: std::io::Error::other("the system gives no random bytes"),
+        }
     })?;
     write(file, format!("{}\n", hex(&key)).as_bytes(), 0o400)
 }
@@ -118,7 +152,10 @@ fn identity_files(
     now: std::time::SystemTime,
 ) -> Result<IdentityFiles, TlsError> {
     match &secrets.identity {
-        NodeIdentity::Files { certificate_file, private_key_file } => Ok(IdentityFiles {
+        NodeIdentity::Files {
+            certificate_file,
+            private_key_file,
+        } => Ok(IdentityFiles {
             certificate: certificate_file.clone(),
             key: private_key_file.clone(),
             ca: secrets.ca_file.clone(),

@@ -76,7 +76,8 @@ impl MemberFacts {
         if self.host.len() > 253 || !self.host.bytes().all(allowed) {
             return Err(FactsError::BadHost);
         }
-        if self.announcement.len() > 64 || !self.announcement.bytes().all(|b| b.is_ascii_graphic()) {
+        if self.announcement.len() > 64 || !self.announcement.bytes().all(|b| b.is_ascii_graphic())
+        {
             return Err(FactsError::BadAnnouncement);
         }
         Ok(())

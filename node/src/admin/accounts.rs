@@ -40,7 +40,11 @@ pub(super) async fn add(State(state): State<Shared>, Json(request): Json<Passwor
         Ok(credentials) => credentials,
         Err(reply) => return reply,
     };
-    match state.store.add_account(user.as_str(), &credentials, wall_ms()).await {
+    match state
+        .store
+        .add_account(user.as_str(), &credentials, wall_ms())
+        .await
+    {
         Ok(()) => (StatusCode::CREATED, format!("{user} is added\n")),
         Err(error) => failed(&user, &error),
     }
@@ -59,7 +63,11 @@ pub(super) async fn set_password(
         Ok(credentials) => credentials,
         Err(reply) => return reply,
     };
-    match state.store.set_credentials(user.as_str(), &credentials).await {
+    match state
+        .store
+        .set_credentials(user.as_str(), &credentials)
+        .await
+    {
         Ok(()) => (StatusCode::OK, format!("{user} has a new password\n")),
         Err(error) => failed(&user, &error),
     }
@@ -73,32 +81,51 @@ pub(super) async fn remove(State(state): State<Shared>, Path(jid): Path<String>)
     match state.store.remove_account(user.as_str()).await {
         Ok(()) => {
             let lane = &state.switchboard.shard(user.as_str()).inner;
-            let _stopping = lane.send(Input::AccountRemoved { user: user.clone() }).await;
+            let _stopping = lane
+                .send(Input::AccountRemoved { user: user.clone() })
+                .await;
             (StatusCode::OK, format!("{user} is removed\n"))
         }
         Err(error) => failed(&user, &error),
     }
 }
 
-pub(super) async fn list(State(state): State<Shared>, Query(page): Query<Page>) -> impl IntoResponse {
-    match state.store.list_accounts(page.domain.as_deref(), page.after.as_deref(), PAGE).await {
+pub(super) async fn list(
+    State(state): State<Shared>,
+    Query(page): Query<Page>,
+) -> impl IntoResponse {
+    match state
+        .store
+        .list_accounts(page.domain.as_deref(), page.after.as_deref(), PAGE)
+        .await
+    {
         Ok(accounts) => {
             let names: Vec<_> = accounts.into_iter().map(|account| account.user).collect();
             (StatusCode::OK, Json(serde_json::json!({ "users": names })))
         }
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "error": error.to_string() }))),
+        Err(error) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(serde_json::json!({ "error": error.to_string() })),
+        ),
     }
 }
 
 /// An address that can be an account here.
 fn account(domains: &[String], jid: &str) -> Result<BareJid, Reply> {
     let refuse = |why: String| (StatusCode::UNPROCESSABLE_ENTITY, format!("{why}\n"));
-    let user = BareJid::new(jid).map_err(|error| refuse(format!("`{jid}` is not an address: {error}")))?;
+    let user =
+        BareJid::new(jid).map_err(|error| refuse(format!("`{jid}` is not an address: {error}")))?;
     if user.node().is_none() {
-        return Err(refuse(format!("`{jid}` has no user part: write user@{jid}")));
+        return Err(refuse(format!(
+            "`{jid}` has no user part: write user@{jid}"
+        )));
     }
     if !domains.iter().any(|domain| domain == user.domain()) {
-        return Err(refuse(format!("{} is not a local domain; local domains: {}", user.domain(), domains.join(", "))));
+        return Err(refuse(format!(
+            "{} is not a local domain; local domains: {}",
+            user.domain(),
+            domains.join(", ")
+        )));
     }
     Ok(user)
 }
@@ -107,10 +134,14 @@ fn account(domains: &[String], jid: &str) -> Result<BareJid, Reply> {
 async fn derive(password: String) -> Result<ScramSet, Reply> {
     let derived = tokio::task::spawn_blocking(move || {
         let mut set = ScramSet::default();
-        for (hash, slot) in [(ScramHash::Sha1, &mut set.sha1), (ScramHash::Sha256, &mut set.sha256)] {
+        for (hash, slot) in [
+            (ScramHash::Sha1, &mut set.sha1),
+            (ScramHash::Sha256, &mut set.sha256),
+        ] {
             let mut salt = vec![0; 16];
             SystemRandom::new().fill(&mut salt).ok()?;
-            let keys = ScramKeys::derive(hash, &password, &salt, ScramKeys::DEFAULT_ITERATIONS).ok()?;
+            let keys =
+                ScramKeys::derive(hash, &password, &salt, ScramKeys::DEFAULT_ITERATIONS).ok()?;
             *slot = Some(StoredKeys {
                 salt: keys.salt,
                 iterations: keys.iterations.get(),
@@ -135,7 +166,12 @@ fn failed(user: &BareJid, error: &StoreError) -> Reply {
     (status, format!("{user}: {error}\n"))
 }
 
-#[expect(clippy::disallowed_methods, reason = "accounts remember when they were made")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "accounts remember when they were made"
+)]
 fn wall_ms() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

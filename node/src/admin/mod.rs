@@ -108,7 +108,10 @@ async fn serve(address: SocketAddr, router: Router) -> Result<(), std::io::Error
 
 async fn show_metrics(State(state): State<Shared>) -> impl IntoResponse {
     status::gauge(&state);
-    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
+    METRICS
+        .get()
+        .map(PrometheusHandle::render)
+        .unwrap_or_default()
 }
 
 async fn ready(State(state): State<Shared>) -> impl IntoResponse {
@@ -116,7 +119,10 @@ async fn ready(State(state): State<Shared>) -> impl IntoResponse {
     if reasons.is_empty() {
         (StatusCode::OK, "ready\n".to_owned())
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", reasons.join("; ")))
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {}\n", reasons.join("; ")),
+        )
     }
 }
 
@@ -124,7 +130,10 @@ async fn ready(State(state): State<Shared>) -> impl IntoResponse {
 /// store and forwards.
 async fn drain(State(state): State<Shared>) -> impl IntoResponse {
     if *state.phase.phase().borrow() == Phase::Isolated {
-        return (StatusCode::CONFLICT, "the node is isolated; it serves nobody already\n");
+        return (
+            StatusCode::CONFLICT,
+            "the node is isolated; it serves nobody already\n",
+        );
     }
     state.membership.drain();
     state.phase.set_draining(true);
@@ -153,23 +162,33 @@ async fn remove_node(
         })
     };
     if alive {
-        return (StatusCode::CONFLICT, format!("{id} is up: stop it first, then remove it\n"));
+        return (
+            StatusCode::CONFLICT,
+            format!("{id} is up: stop it first, then remove it\n"),
+        );
     }
     let removed = async {
         state.store.remove_member(&id).await?;
         state.store.remove_lease(&id).await
     };
     match removed.await {
-        Ok(()) => (StatusCode::OK, format!("{id} is removed; empty its data folder before it joins again\n")),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{id} was not removed: {error}\n")),
+        Ok(()) => (
+            StatusCode::OK,
+            format!("{id} is removed; empty its data folder before it joins again\n"),
+        ),
+        Err(error) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("{id} was not removed: {error}\n"),
+        ),
     }
 }
 
 async fn backup(State(state): State<Shared>) -> impl IntoResponse {
     match state.store.backup_to(&state.data_dir.join("backups")).await {
         Ok(file) => (StatusCode::OK, Json(serde_json::json!({ "file": file }))),
-        Err(error) => {
-            (StatusCode::SERVICE_UNAVAILABLE, Json(serde_json::json!({ "error": error.to_string() })))
-        }
+        Err(error) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            Json(serde_json::json!({ "error": error.to_string() })),
+        ),
     }
 }

@@ -81,7 +81,10 @@ pub(super) async fn unready(state: &AdminState) -> Vec<String> {
         reasons.push(format!("the node is {}", phase.name()));
     }
     if !state.membership.local_fence.may_ack(now()) {
-        reasons.push("the lease in the store is not renewed (no majority, or the disk is full or stuck)".to_owned());
+        reasons.push(
+            "the lease in the store is not renewed (no majority, or the disk is full or stuck)"
+                .to_owned(),
+        );
     }
     let store = state.store.status().await;
     if store.leader.is_none() {
@@ -104,7 +107,11 @@ async fn status(state: &AdminState) -> Status {
         phase: phase.name().to_owned(),
         unready,
         uptime_seconds: now().duration_since(state.started).as_secs(),
-        lease_age_ms: state.membership.local_fence.age(now()).map(|age| age.as_millis() as u64),
+        lease_age_ms: state
+            .membership
+            .local_fence
+            .age(now())
+            .map(|age| age.as_millis() as u64),
         view_version: view.version,
         members: view
             .members
@@ -158,7 +165,10 @@ async fn status(state: &AdminState) -> Status {
         certificates: state
             .certificates
             .iter()
-            .map(|(domain, file)| CertificateStatus { domain: domain.clone(), expires_in_days: days_left(file) })
+            .map(|(domain, file)| CertificateStatus {
+                domain: domain.clone(),
+                expires_in_days: days_left(file),
+            })
             .collect(),
     }
 }
@@ -174,7 +184,10 @@ fn home_shares(view: &entente_cluster::ClusterView) -> Vec<f64> {
             counts[index] += 1;
         }
     }
-    counts.into_iter().map(|count| f64::from(count) * 100.0 / f64::from(SAMPLE)).collect()
+    counts
+        .into_iter()
+        .map(|count| f64::from(count) * 100.0 / f64::from(SAMPLE))
+        .collect()
 }
 
 /// Days until the end of the first certificate of a file.
@@ -188,23 +201,33 @@ pub(crate) fn days_left(file: &std::path::Path) -> Option<i64> {
 /// Gauges that are read off rather than counted.
 pub(super) fn gauge(state: &AdminState) {
     let view = state.membership.view().borrow().clone();
-    let alive = view.members.iter().filter(|member| member.standing != Standing::Down).count();
+    let alive = view
+        .members
+        .iter()
+        .filter(|member| member.standing != Standing::Down)
+        .count();
     metrics::gauge!("entente_members_alive").set(alive as f64);
     metrics::gauge!("entente_client_connections").set(state.clients.admission.open() as f64);
     metrics::gauge!("entente_dns_serial").set(f64::from(state.dns.published().serial.0));
     for (domain, file) in &state.certificates {
         if let Some(days) = days_left(file) {
-            metrics::gauge!("entente_certificate_days_left", "domain" => domain.clone()).set(days as f64);
+            metrics::gauge!("entente_certificate_days_left", "domain" => domain.clone())
+                .set(days as f64);
         }
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "uptime and lease age are told to people")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "uptime and lease age are told to people"
+)]
 fn now() -> std::time::Instant {
     std::time::Instant::now()
 }
 
 #[expect(clippy::disallowed_methods, reason = "certificates end at a date")]
 fn wall_seconds() -> i64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64)
+    std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs() as i64)
 }

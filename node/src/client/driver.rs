@@ -10,7 +10,8 @@ use entente_xmpp_core::error::{StanzaCondition, StanzaError, StreamCondition, St
 use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::sasl::{Mechanism, ScramHash, ScramKeys};
 use entente_xmpp_core::stream::{
-    ClientAnswer, ClientInput, ClientOutput, ClientRequest, ClientStream, CloseReason, RequestId, ResumedState,
+    ClientAnswer, ClientInput, ClientOutput, ClientRequest, ClientStream, CloseReason, RequestId,
+    ResumedState,
 };
 use tokio::sync::mpsc;
 use tokio::time::{sleep_until, timeout};
@@ -55,7 +56,13 @@ enum Wake {
 }
 
 impl Connection {
-    pub(super) fn new(service: Arc<ClientService>, io: Io, stream: ClientStream, peer: SocketAddr, permit: Permit) -> Self {
+    pub(super) fn new(
+        service: Arc<ClientService>,
+        io: Io,
+        stream: ClientStream,
+        peer: SocketAddr,
+        permit: Permit,
+    ) -> Self {
         Self {
             service,
             io,
@@ -74,13 +81,16 @@ impl Connection {
 
     /// TLS from here on; `false` when it failed and the connection is over.
     pub(super) async fn handshake(&mut self) -> bool {
-        let Some(socket) = self.io.take_plain() else { return false };
+        let Some(socket) = self.io.take_plain() else {
+            return false;
+        };
         let acceptor = TlsAcceptor::from(self.service.certificates.for_clients());
         match timeout(HANDSHAKE, acceptor.accept(socket)).await {
             Ok(Ok(tls)) => {
                 let channel = binding::channel(tls.get_ref().1, &self.service.certificates);
                 self.io = Io::Server(Box::new(tls));
-                self.stream.handle_input(now(), ClientInput::TlsEstablished(channel));
+                self.stream
+                    .handle_input(now(), ClientInput::TlsEstablished(channel));
                 true
             }
             Ok(Err(error)) => {
@@ -102,8 +112,20 @@ impl Connection {
                 break;
             }
             let deadline = self.deadline();
-            let reading = self.stream.wants_bytes() && self.session.as_ref().is_none_or(|session| !session.is_full());
-            let Self { io, out, needs_flush, stream, session, resumable, .. } = &mut self;
+            let reading = self.stream.wants_bytes()
+                && self
+                    .session
+                    .as_ref()
+                    .is_none_or(|session| !session.is_full());
+            let Self {
+                io,
+                out,
+                needs_flush,
+                stream,
+                session,
+                resumable,
+                ..
+            } = &mut self;
             let wake = tokio::select! {
                 biased;
                 event = io.event(out, needs_flush, reading, |bytes| stream.handle_input(now(), ClientInput::Bytes(BytesMut::from(bytes)))) => Wake::Io(event),
@@ -115,7 +137,9 @@ impl Connection {
             match wake {
                 Wake::Io(IoEvent::Read) => {}
                 Wake::Io(IoEvent::Written) => self.written(),
-                Wake::Io(IoEvent::Eof | IoEvent::Broken) => self.stream.handle_input(now(), ClientInput::Eof),
+                Wake::Io(IoEvent::Eof | IoEvent::Broken) => {
+                    self.stream.handle_input(now(), ClientInput::Eof)
+                }
                 Wake::Inbox => self.take_inbox(),
                 Wake::View => {
                     view.borrow_and_update();
@@ -156,7 +180,9 @@ impl Connection {
         match output {
             ClientOutput::Stanza(stanza) => {
                 if let Some(session) = &mut self.session {
-                    session.accept(now(), stanza, &self.service.switchboard).await;
+                    session
+                        .accept(now(), stanza, &self.service.switchboard)
+                        .await;
                 }
             }
             ClientOutput::Delivered(token) => {
@@ -166,7 +192,9 @@ impl Connection {
             }
             ClientOutput::StartTls => {
                 self.stream.take_transmit(&mut self.out);
-                if self.io.write_all(&mut self.out).await.is_err() || !Box::pin(self.handshake()).await {
+                if self.io.write_all(&mut self.out).await.is_err()
+                    || !Box::pin(self.handshake()).await
+                {
                     self.closed = Some(CloseReason::Eof);
                     return false;
                 }
@@ -176,14 +204,17 @@ impl Connection {
                 self.permit.authenticated();
                 tracing::debug!(peer = %self.peer, %user, "a client authenticated");
             }
-            ClientOutput::Bound(full) => tracing::debug!(peer = %self.peer, session = %full, "bound"),
+            ClientOutput::Bound(full) => {
+                tracing::debug!(peer = %self.peer, session = %full, "bound")
+            }
             ClientOutput::Resumed(full) => {
                 metrics::counter!("entente_client_resumed_total").increment(1);
                 tracing::debug!(peer = %self.peer, session = %full, "resumed");
             }
             ClientOutput::SmEnabled(Some(id)) => {
                 if let Some(session) = &self.session {
-                    self.resumable = Some(self.service.resumable.register(id, session.user.clone()));
+                    self.resumable =
+                        Some(self.service.resumable.register(id, session.user.clone()));
                 }
             }
             ClientOutput::SmEnabled(None) => {}
@@ -197,18 +228,27 @@ impl Connection {
 
     async fn answer(&mut self, id: RequestId, request: ClientRequest) {
         let answer = match request {
-            ClientRequest::Credentials { user, mechanism } => self.credentials(&user, mechanism).await,
+            ClientRequest::Credentials { user, mechanism } => {
+                self.credentials(&user, mechanism).await
+            }
             ClientRequest::Bind { user, resource } => self.bind(user, resource).await,
-            ClientRequest::Resume { user, previd } => match self.service.resumable.claim(&previd, &user).await {
-                Some(Handover { state, session }) => {
-                    self.resumable = Some(self.service.resumable.register(Arc::clone(state.id()), user));
-                    self.session = Some(session);
-                    ClientAnswer::Resumed(state)
+            ClientRequest::Resume { user, previd } => {
+                match self.service.resumable.claim(&previd, &user).await {
+                    Some(Handover { state, session }) => {
+                        self.resumable = Some(
+                            self.service
+                                .resumable
+                                .register(Arc::clone(state.id()), user),
+                        );
+                        self.session = Some(session);
+                        ClientAnswer::Resumed(state)
+                    }
+                    None => ClientAnswer::ResumeFailed { h: None },
                 }
-                None => ClientAnswer::ResumeFailed { h: None },
-            },
+            }
         };
-        self.stream.handle_input(now(), ClientInput::Answer(id, answer));
+        self.stream
+            .handle_input(now(), ClientInput::Answer(id, answer));
     }
 
     async fn credentials(&self, user: &BareJid, mechanism: Mechanism) -> ClientAnswer {
@@ -219,7 +259,8 @@ impl Connection {
                     ScramHash::Sha1 => set.sha1,
                     ScramHash::Sha256 => set.sha256,
                 };
-                keys.and_then(|keys| keys_in(hash, keys)).map_or(ClientAnswer::UnknownUser, ClientAnswer::Credentials)
+                keys.and_then(|keys| keys_in(hash, keys))
+                    .map_or(ClientAnswer::UnknownUser, ClientAnswer::Credentials)
             }
             Ok(None) => ClientAnswer::UnknownUser,
             Err(error) => {
@@ -235,39 +276,74 @@ impl Connection {
         let deadline = tokio::time::Instant::now() + BIND_TIMEOUT;
         loop {
             let home = self.service.switchboard.home(user.as_str());
-            let asked =
-                self.service.switchboard.bind(handle.key.clone(), user.clone(), resource.clone(), 1).await.is_ok();
+            let asked = self
+                .service
+                .switchboard
+                .bind(handle.key.clone(), user.clone(), resource.clone(), 1)
+                .await
+                .is_ok();
             // A home that dies meanwhile does not answer: ask the next one after a while.
-            let patience = if asked { Duration::from_secs(5) } else { Duration::from_millis(100) };
+            let patience = if asked {
+                Duration::from_secs(5)
+            } else {
+                Duration::from_millis(100)
+            };
             let until = deadline.min(tokio::time::Instant::now() + patience);
             match tokio::time::timeout_at(until, bind_result(&handle)).await {
                 Ok(Ok(full)) => {
-                    self.session = Some(Session::new(handle, full.clone(), self.service.custody_stanzas, home));
+                    self.session = Some(Session::new(
+                        handle,
+                        full.clone(),
+                        self.service.custody_stanzas,
+                        home,
+                    ));
                     return ClientAnswer::Bound(full);
                 }
                 Ok(Err(BindError::BadResource)) => return refused(StanzaCondition::BadRequest),
-                Ok(Err(BindError::TooManySessions)) => return refused(StanzaCondition::ResourceConstraint),
+                Ok(Err(BindError::TooManySessions)) => {
+                    return refused(StanzaCondition::ResourceConstraint);
+                }
                 Ok(Err(BindError::NoSuchUser)) => return refused(StanzaCondition::NotAllowed),
-                Ok(Err(BindError::Unavailable)) | Err(_) if tokio::time::Instant::now() < deadline => {
+                Ok(Err(BindError::Unavailable)) | Err(_)
+                    if tokio::time::Instant::now() < deadline =>
+                {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
-                Ok(Err(BindError::Unavailable)) | Err(_) => return refused(StanzaCondition::ResourceConstraint),
+                Ok(Err(BindError::Unavailable)) | Err(_) => {
+                    return refused(StanzaCondition::ResourceConstraint);
+                }
             }
         }
     }
 
     fn take_inbox(&mut self) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
         let now = now();
         for item in session.handle.inbox.take() {
             match item {
-                Item::Deliver { delivery, envelope, stanza } => {
+                Item::Deliver {
+                    delivery,
+                    envelope,
+                    stanza,
+                } => {
                     if !session.is_new(delivery, envelope.as_ref()) {
                         continue;
                     }
                     let acked = self.stream.sm_enabled();
-                    let token = if acked { delivery.map_or(0, |id| id.0) } else { 0 };
-                    self.stream.handle_input(now, ClientInput::Send { stanza: stanza.into_bytes(), token });
+                    let token = if acked {
+                        delivery.map_or(0, |id| id.0)
+                    } else {
+                        0
+                    };
+                    self.stream.handle_input(
+                        now,
+                        ClientInput::Send {
+                            stanza: stanza.into_bytes(),
+                            token,
+                        },
+                    );
                     if !acked && let Some(id) = delivery {
                         self.on_write.push(id);
                     }
@@ -282,12 +358,14 @@ impl Connection {
                         EndReason::Refused => StreamCondition::ResourceConstraint,
                     };
                     self.resumable = None;
-                    self.stream.handle_input(now, ClientInput::Close(Some(StreamError::new(condition))));
+                    self.stream
+                        .handle_input(now, ClientInput::Close(Some(StreamError::new(condition))));
                 }
                 Item::Shutdown => {
                     self.resumable = None;
                     let error = StreamError::new(StreamCondition::SystemShutdown);
-                    self.stream.handle_input(now, ClientInput::Close(Some(error)));
+                    self.stream
+                        .handle_input(now, ClientInput::Close(Some(error)));
                 }
             }
         }
@@ -295,10 +373,13 @@ impl Connection {
 
     /// Tells the stream what may be acknowledged. The fence is asked here, on the way of every ack.
     fn acknowledge(&mut self) {
-        let Some(session) = &mut self.session else { return };
+        let Some(session) = &mut self.session else {
+            return;
+        };
         let now = now();
         if !self.service.switchboard.fence.may_ack(now) {
-            self.ask_fence = (session.waiting() > 0 || self.ask_fence.is_some()).then(|| now + FENCE_PAUSE);
+            self.ask_fence =
+                (session.waiting() > 0 || self.ask_fence.is_some()).then(|| now + FENCE_PAUSE);
             return;
         }
         self.ask_fence = None;
@@ -322,7 +403,10 @@ impl Connection {
 
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.as_ref().and_then(Session::poll_timeout);
-        [self.stream.poll_timeout(), session, self.ask_fence].into_iter().flatten().min()
+        [self.stream.poll_timeout(), session, self.ask_fence]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     async fn timer(&mut self) {
@@ -345,7 +429,9 @@ impl Connection {
         };
         let _late = timeout(Duration::from_secs(3), last_words).await;
         self.io = Io::Gone;
-        let Some(mut session) = self.session.take() else { return };
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
         for id in self.on_write.drain(..) {
             session.failed(id);
         }
@@ -366,13 +452,23 @@ impl Connection {
     }
 
     async fn hand_over(mut self, claim: Claim) {
-        let Some(mut session) = self.session.take() else { return };
+        let Some(mut session) = self.session.take() else {
+            return;
+        };
         for id in self.on_write.drain(..) {
             session.failed(id);
         }
         match self.stream.park() {
             Ok(state) => give(&self.service, state, session, claim).await,
-            Err(mut stream) => end(&self.service, session, stream.unacked(), SessionEndReason::Lost).await,
+            Err(mut stream) => {
+                end(
+                    &self.service,
+                    session,
+                    stream.unacked(),
+                    SessionEndReason::Lost,
+                )
+                .await
+            }
         }
     }
 }
@@ -420,7 +516,13 @@ async fn park(
         }
     }
     drop(registration);
-    end(&service, session, state.into_unacked(), SessionEndReason::Lost).await;
+    end(
+        &service,
+        session,
+        state.into_unacked(),
+        SessionEndReason::Lost,
+    )
+    .await;
 }
 
 fn acknowledge_parked(service: &ClientService, state: &mut ResumedState, session: &mut Session) {
@@ -436,9 +538,15 @@ fn acknowledge_parked(service: &ClientService, state: &mut ResumedState, session
 fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
     for item in session.handle.inbox.take() {
         match item {
-            Item::Deliver { delivery, envelope, stanza } => {
+            Item::Deliver {
+                delivery,
+                envelope,
+                stanza,
+            } => {
                 if session.is_new(delivery, envelope.as_ref())
-                    && state.push(stanza.into_bytes(), delivery.map_or(0, |id| id.0)).is_err()
+                    && state
+                        .push(stanza.into_bytes(), delivery.map_or(0, |id| id.0))
+                        .is_err()
                     && let Some(id) = delivery
                 {
                     session.failed(id);
@@ -454,7 +562,12 @@ fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
 }
 
 /// Gives the session to the client's new connection.
-async fn give(service: &ClientService, mut state: ResumedState, mut session: Session, claim: Claim) {
+async fn give(
+    service: &ClientService,
+    mut state: ResumedState,
+    mut session: Session,
+    claim: Claim,
+) {
     // What is still on its way to a receipt would be sent a second time: wait a moment for it.
     let patience = now() + Duration::from_secs(1);
     while session.waiting() > 0 && now() < patience {
@@ -465,8 +578,17 @@ async fn give(service: &ClientService, mut state: ResumedState, mut session: Ses
         acknowledge_parked(service, &mut state, &mut session);
     }
     session.report(&service.switchboard).await;
-    if let Err(Handover { state, session }) = claim.send(Handover { state: Box::new(state), session }) {
-        end(service, session, state.into_unacked(), SessionEndReason::Lost).await;
+    if let Err(Handover { state, session }) = claim.send(Handover {
+        state: Box::new(state),
+        session,
+    }) {
+        end(
+            service,
+            session,
+            state.into_unacked(),
+            SessionEndReason::Lost,
+        )
+        .await;
     }
 }
 
@@ -485,7 +607,9 @@ async fn end(
     session.end(reason, &service.switchboard).await;
 }
 
-async fn bind_result(handle: &ConnectionHandle) -> Result<entente_xmpp_core::jid::FullJid, BindError> {
+async fn bind_result(
+    handle: &ConnectionHandle,
+) -> Result<entente_xmpp_core::jid::FullJid, BindError> {
     loop {
         handle.inbox.ready().await;
         for item in handle.inbox.take() {

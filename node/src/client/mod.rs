@@ -38,13 +38,24 @@ pub(crate) struct ClientService {
 
 impl ClientService {
     /// Listens on `address` while `open` says so.
-    pub(crate) async fn listen(self: Arc<Self>, address: SocketAddr, direct_tls: bool, open: watch::Receiver<bool>) {
-        let purpose = if direct_tls { "clients, direct TLS" } else { "clients" };
+    pub(crate) async fn listen(
+        self: Arc<Self>,
+        address: SocketAddr,
+        direct_tls: bool,
+        open: watch::Receiver<bool>,
+    ) {
+        let purpose = if direct_tls {
+            "clients, direct TLS"
+        } else {
+            "clients"
+        };
         listen::accept_while_open(address, purpose, open, move |socket, peer| {
             let service = Arc::clone(&self);
             match service.admission.admit(peer.ip()) {
                 Ok(permit) => {
-                    tokio::spawn(async move { service.serve(socket, peer, permit, direct_tls).await });
+                    tokio::spawn(
+                        async move { service.serve(socket, peer, permit, direct_tls).await },
+                    );
                 }
                 Err(refusal) => {
                     metrics::counter!("entente_client_refused_total").increment(1);
@@ -55,7 +66,13 @@ impl ClientService {
         .await;
     }
 
-    async fn serve(self: Arc<Self>, socket: TcpStream, peer: SocketAddr, permit: crate::net::Permit, direct_tls: bool) {
+    async fn serve(
+        self: Arc<Self>,
+        socket: TcpStream,
+        peer: SocketAddr,
+        permit: crate::net::Permit,
+        direct_tls: bool,
+    ) {
         let mut seed = [0; 32];
         if ring::rand::SecureRandom::fill(&self.random, &mut seed).is_err() {
             tracing::error!("the system gives no random bytes: a client connection was dropped");
@@ -71,7 +88,10 @@ impl ClientService {
 }
 
 /// The monotonic clock of the shells in this module.
-#[expect(clippy::disallowed_methods, reason = "the shell reads the clock for the cores")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell reads the clock for the cores"
+)]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }

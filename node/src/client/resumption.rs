@@ -27,10 +27,20 @@ pub(crate) struct Resumable {
 
 impl Resumable {
     /// Makes a session known. The entry goes when the registration drops.
-    pub(super) fn register(&self, id: Arc<str>, user: BareJid) -> (Registration, mpsc::Receiver<Claim>) {
+    pub(super) fn register(
+        &self,
+        id: Arc<str>,
+        user: BareJid,
+    ) -> (Registration, mpsc::Receiver<Claim>) {
         let (claims, receiver) = mpsc::channel(1);
         self.lock().insert(Arc::clone(&id), (user, claims));
-        (Registration { table: self.clone(), id }, receiver)
+        (
+            Registration {
+                table: self.clone(),
+                id,
+            },
+            receiver,
+        )
     }
 
     /// Asks for the session `id` of `user`; `None` if there is none or it can't be had.

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use entente_cluster::NodeId;
 use entente_cluster::custody::{Custody, CustodyLimits, Resend};
 use entente_home_core::{DeliveryId, EnvelopeId, SessionEndReason, SessionKey, SessionMirror};
-use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, FullJid};
+use entente_xmpp_core::stanza::Stanza;
 
 use crate::fabric::{ConnectionHandle, Switchboard};
 
@@ -39,8 +39,16 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(handle: ConnectionHandle, full: FullJid, custody_stanzas: usize, home: Option<(NodeId, u64)>) -> Self {
-        let limits = CustodyLimits { max_envelopes: custody_stanzas, ..CustodyLimits::default() };
+    pub(super) fn new(
+        handle: ConnectionHandle,
+        full: FullJid,
+        custody_stanzas: usize,
+        home: Option<(NodeId, u64)>,
+    ) -> Self {
+        let limits = CustodyLimits {
+            max_envelopes: custody_stanzas,
+            ..CustodyLimits::default()
+        };
         Self {
             custody: Custody::new(handle.key.clone(), limits),
             handle,
@@ -69,7 +77,10 @@ impl Session {
     pub(super) async fn accept(&mut self, now: Instant, stanza: Stanza, switchboard: &Switchboard) {
         self.mirror.client_sent(&stanza);
         // The reader stops when custody is full, but one read may bring a few stanzas more.
-        let Ok(accepted) = self.custody.accept(now, self.user.as_str(), stanza.bytes().clone()) else {
+        let Ok(accepted) = self
+            .custody
+            .accept(now, self.user.as_str(), stanza.bytes().clone())
+        else {
             tracing::warn!(session = %self.full, "a stanza came while custody was full");
             return;
         };
@@ -79,8 +90,13 @@ impl Session {
     }
 
     async fn give(&mut self, now: Instant, seq: u64, stanza: Stanza, switchboard: &Switchboard) {
-        let envelope = EnvelopeId { holder: self.handle.key.clone(), seq };
-        let sent = switchboard.from_client(self.handle.key.clone(), envelope, stanza, &self.user).await;
+        let envelope = EnvelopeId {
+            holder: self.handle.key.clone(),
+            seq,
+        };
+        let sent = switchboard
+            .from_client(self.handle.key.clone(), envelope, stanza, &self.user)
+            .await;
         if sent.is_err() {
             self.custody.retry(now, seq);
         }
@@ -116,9 +132,20 @@ impl Session {
     }
 
     /// Whether a delivery has to be written: not if an earlier home sent it before.
-    pub(super) fn is_new(&mut self, delivery: Option<DeliveryId>, envelope: Option<&EnvelopeId>) -> bool {
-        let (Some(envelope), Some(delivery)) = (envelope, delivery) else { return true };
-        let known = self.recent.iter().rev().find(|(seen, _, _)| seen == envelope).map(|(_, id, acked)| (*id, *acked));
+    pub(super) fn is_new(
+        &mut self,
+        delivery: Option<DeliveryId>,
+        envelope: Option<&EnvelopeId>,
+    ) -> bool {
+        let (Some(envelope), Some(delivery)) = (envelope, delivery) else {
+            return true;
+        };
+        let known = self
+            .recent
+            .iter()
+            .rev()
+            .find(|(seen, _, _)| seen == envelope)
+            .map(|(_, id, acked)| (*id, *acked));
         match known {
             Some((_, true)) => {
                 self.delivered.push(delivery);
@@ -173,7 +200,12 @@ impl Session {
             if !list.is_empty() {
                 // Without a home there is nobody who waits: a new one starts with no deliveries.
                 let _no_home = switchboard
-                    .delivered(self.handle.key.clone(), &self.user, std::mem::take(list), failed)
+                    .delivered(
+                        self.handle.key.clone(),
+                        &self.user,
+                        std::mem::take(list),
+                        failed,
+                    )
                     .await;
             }
         }
@@ -188,7 +220,10 @@ impl Session {
             return;
         }
         let registered = match &home {
-            Some(_) => switchboard.register(self.handle.key.clone(), self.mirror.snapshot().clone()).await.is_ok(),
+            Some(_) => switchboard
+                .register(self.handle.key.clone(), self.mirror.snapshot().clone())
+                .await
+                .is_ok(),
             None => false,
         };
         if !registered {
@@ -220,11 +255,16 @@ impl Session {
     /// The session is over for good. What the client did not get goes back to the home first.
     pub(super) async fn end(mut self, reason: SessionEndReason, switchboard: &Switchboard) {
         for item in self.handle.inbox.close() {
-            if let crate::fabric::Item::Deliver { delivery: Some(id), .. } = item {
+            if let crate::fabric::Item::Deliver {
+                delivery: Some(id), ..
+            } = item
+            {
                 self.failed(id);
             }
         }
         self.report(switchboard).await;
-        let _no_home = switchboard.session_ended(self.handle.key.clone(), self.full.clone(), reason).await;
+        let _no_home = switchboard
+            .session_ended(self.handle.key.clone(), self.full.clone(), reason)
+            .await;
     }
 }

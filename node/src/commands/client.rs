@@ -19,8 +19,9 @@ pub(super) fn status(admin: &str, json: bool) -> Result<ExitCode, CommandError> 
         say(&text);
         return Ok(ExitCode::SUCCESS);
     }
-    let status: Status = serde_json::from_str(&text)
-        .map_err(|error| CommandError::Refused(format!("the node's status was not understood: {error}")))?;
+    let status: Status = serde_json::from_str(&text).map_err(|error| {
+        CommandError::Refused(format!("the node's status was not understood: {error}"))
+    })?;
     say(&show::status(&status));
     Ok(ExitCode::SUCCESS)
 }
@@ -30,17 +31,24 @@ pub(super) fn ready(admin: &str) -> Result<ExitCode, CommandError> {
         let response = ask(admin, Method::GET, "/readyz", None).await?;
         let good = response.status().is_success();
         say(response.text().await.unwrap_or_default().trim_end());
-        Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        Ok(if good {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        })
     })
 }
 
 pub(super) fn drain(admin: &str, wait: bool) -> Result<ExitCode, CommandError> {
     block_on(async {
-        say(text(ask(admin, Method::POST, "/drain", None).await?).await?.trim_end());
+        say(text(ask(admin, Method::POST, "/drain", None).await?)
+            .await?
+            .trim_end());
         while wait {
             let status = text(ask(admin, Method::GET, "/status", None).await?).await?;
-            let status: Status = serde_json::from_str(&status)
-                .map_err(|error| CommandError::Refused(format!("the node's status was not understood: {error}")))?;
+            let status: Status = serde_json::from_str(&status).map_err(|error| {
+                CommandError::Refused(format!("the node's status was not understood: {error}"))
+            })?;
             if status.sessions_and_streams == 0 {
                 say("drained");
                 break;
@@ -59,7 +67,10 @@ pub(super) fn backup(admin: &str) -> Result<ExitCode, CommandError> {
     block_on(async {
         let answer = text(ask(admin, Method::POST, "/backup", None).await?).await?;
         let answer: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-        say(answer.get("file").and_then(serde_json::Value::as_str).unwrap_or("written"));
+        say(answer
+            .get("file")
+            .and_then(serde_json::Value::as_str)
+            .unwrap_or("written"));
         Ok(ExitCode::SUCCESS)
     })
 }
@@ -82,16 +93,22 @@ pub(super) fn user(admin: &str, command: &UserCommand) -> Result<ExitCode, Comma
         }
         UserCommand::Passwd(user) => {
             let password = password(user.generate)?;
-            let body = Password { jid: user.jid.clone(), password: password.clone() };
+            let body = Password {
+                jid: user.jid.clone(),
+                password: password.clone(),
+            };
             let path = format!("/users/{}/password", escaped(&user.jid));
-            let said = block_on(async { text(ask(admin, Method::PUT, &path, Some(&body)).await?).await })?;
+            let said =
+                block_on(async { text(ask(admin, Method::PUT, &path, Some(&body)).await?).await })?;
             say(said.trim_end());
             if user.generate {
                 say(&format!("password: {password}"));
             }
             Ok(ExitCode::SUCCESS)
         }
-        UserCommand::Rm { jid } => simple(admin, Method::DELETE, &format!("/users/{}", escaped(jid))),
+        UserCommand::Rm { jid } => {
+            simple(admin, Method::DELETE, &format!("/users/{}", escaped(jid)))
+        }
         UserCommand::List { domain } => list(admin, domain.as_deref()),
     }
 }
@@ -106,9 +123,15 @@ fn list(admin: &str, domain: Option<&str>) -> Result<ExitCode, CommandError> {
             }
             let page = text(ask(admin, Method::GET, &path, None).await?).await?;
             let page: serde_json::Value = serde_json::from_str(&page).unwrap_or_default();
-            let users: Vec<&str> =
-                page["users"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).collect();
-            let Some(last) = users.last() else { return Ok(ExitCode::SUCCESS) };
+            let users: Vec<&str> = page["users"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(serde_json::Value::as_str)
+                .collect();
+            let Some(last) = users.last() else {
+                return Ok(ExitCode::SUCCESS);
+            };
             after = (*last).to_owned();
             for user in users {
                 say(user);
@@ -118,8 +141,15 @@ fn list(admin: &str, domain: Option<&str>) -> Result<ExitCode, CommandError> {
 }
 
 /// Adds an account.
-pub(super) async fn put_user(admin: &str, jid: &str, password: &str) -> Result<String, CommandError> {
-    let body = Password { jid: jid.to_owned(), password: password.to_owned() };
+pub(super) async fn put_user(
+    admin: &str,
+    jid: &str,
+    password: &str,
+) -> Result<String, CommandError> {
+    let body = Password {
+        jid: jid.to_owned(),
+        password: password.to_owned(),
+    };
     text(ask(admin, Method::POST, "/users", Some(&body)).await?).await
 }
 
@@ -135,21 +165,37 @@ fn password(generate: bool) -> Result<String, CommandError> {
     stdin.lock().read_line(&mut line)?;
     let password = line.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
-        return Err(CommandError::Usage("no password: write one line to standard input, or use --generate"));
+        return Err(CommandError::Usage(
+            "no password: write one line to standard input, or use --generate",
+        ));
     }
     Ok(password.to_owned())
 }
 
 fn simple(admin: &str, method: Method, path: &str) -> Result<ExitCode, CommandError> {
     block_on(async {
-        say(text(ask(admin, method, path, None).await?).await?.trim_end());
+        say(text(ask(admin, method, path, None).await?)
+            .await?
+            .trim_end());
         Ok(ExitCode::SUCCESS)
     })
 }
 
-async fn ask(admin: &str, method: Method, path: &str, body: Option<&Password>) -> Result<Response, CommandError> {
-    let unreachable = |source| CommandError::Unreachable { address: admin.to_owned(), source };
-    let client = Client::builder().timeout(TIMEOUT).no_proxy().build().map_err(unreachable)?;
+async fn ask(
+    admin: &str,
+    method: Method,
+    path: &str,
+    body: Option<&Password>,
+) -> Result<Response, CommandError> {
+    let unreachable = |source| CommandError::Unreachable {
+        address: admin.to_owned(),
+        source,
+    };
+    let client = Client::builder()
+        .timeout(TIMEOUT)
+        .no_proxy()
+        .build()
+        .map_err(unreachable)?;
     let mut request = client.request(method, format!("http://{admin}{path}"));
     if let Some(body) = body {
         request = request.json(body);
@@ -161,18 +207,27 @@ async fn ask(admin: &str, method: Method, path: &str, body: Option<&Password>) -
 async fn text(response: Response) -> Result<String, CommandError> {
     let good = response.status().is_success();
     let text = response.text().await.unwrap_or_default();
-    if good { Ok(text) } else { Err(CommandError::Refused(text.trim_end().to_owned())) }
+    if good {
+        Ok(text)
+    } else {
+        Err(CommandError::Refused(text.trim_end().to_owned()))
+    }
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
 }
 
 /// Percent-encodes whatever may not stand in a path or query.
 fn escaped(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => char::from(byte).to_string(),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' | b'@' => {
+                char::from(byte).to_string()
+            }
             _ => format!("%{byte:02X}"),
         })
         .collect()

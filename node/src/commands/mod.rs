@@ -25,8 +25,13 @@ pub(crate) enum CommandError {
     Store(#[from] entente_store::StoreError),
     #[error("{0}")]
     Io(#[from] std::io::Error),
-    #[error("no node answers at {address} ({source}); is it running? --admin or ENTENTE_ADMIN names another address")]
-    Unreachable { address: String, source: reqwest::Error },
+    #[error(
+        "no node answers at {address} ({source}); is it running? --admin or ENTENTE_ADMIN names another address"
+    )]
+    Unreachable {
+        address: String,
+        source: reqwest::Error,
+    },
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -43,7 +48,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Restore { file } => {
             let config = load(&path_of(cli.config.as_deref())?)?;
             entente_store::restore(&config.node.data_dir.join("store"), file)?;
-            say(&format!("restored into {}: start this node now, then the others with empty data folders", config.node.data_dir.display()));
+            say(&format!(
+                "restored into {}: start this node now, then the others with empty data folders",
+                config.node.data_dir.display()
+            ));
             Ok(ExitCode::SUCCESS)
         }
         Command::Cluster(ClusterCommand::Recover { others_are_lost }) => {
@@ -54,7 +62,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
             }
             let config = load(&path_of(cli.config.as_deref())?)?;
             entente_store::recover_alone(&config.node.data_dir.join("store"))?;
-            say("recovered: start this node now; empty the data folders of the other nodes before they join again");
+            say(
+                "recovered: start this node now; empty the data folders of the other nodes before they join again",
+            );
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json } => client::status(&admin(), *json),
@@ -70,7 +80,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
 fn configuration(command: &ConfigCommand, path: Option<&Path>) -> Result<ExitCode, CommandError> {
     match command {
         ConfigCommand::Reference => say(config::keys::reference().trim_end()),
-        ConfigCommand::Example => say(include_str!("../../../deploy/entente.example.toml").trim_end()),
+        ConfigCommand::Example => {
+            say(include_str!("../../../deploy/entente.example.toml").trim_end())
+        }
         ConfigCommand::Check => {
             let path = path_of(path)?;
             let config = load(&path)?;
@@ -78,7 +90,12 @@ fn configuration(command: &ConfigCommand, path: Option<&Path>) -> Result<ExitCod
             for note in &notes {
                 say(&format!("warning: {note}"));
             }
-            say(&format!("{}: good for node {} with {} local domains", path.display(), config.node.id, config.domains.len()));
+            say(&format!(
+                "{}: good for node {} with {} local domains",
+                path.display(),
+                config.node.id,
+                config.domains.len()
+            ));
         }
         ConfigCommand::Show => {
             let config = load(&path_of(path)?)?;
@@ -99,7 +116,9 @@ fn path_of(named: Option<&Path>) -> Result<PathBuf, CommandError> {
             return Ok(path.to_path_buf());
         }
     }
-    Err(CommandError::Usage("there is no /etc/entente/entente.toml: name the configuration with --config or ENTENTE_CONFIG"))
+    Err(CommandError::Usage(
+        "there is no /etc/entente/entente.toml: name the configuration with --config or ENTENTE_CONFIG",
+    ))
 }
 
 fn load(path: &Path) -> Result<Config, ConfigError> {
@@ -112,7 +131,10 @@ fn admin_address(cli: &Cli) -> String {
         path_of(cli.config.as_deref())
             .ok()
             .and_then(|path| load(&path).ok())
-            .map_or_else(|| "127.0.0.1:9290".to_owned(), |config| config.admin.listen.to_string())
+            .map_or_else(
+                || "127.0.0.1:9290".to_owned(),
+                |config| config.admin.listen.to_string(),
+            )
     })
 }
 

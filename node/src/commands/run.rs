@@ -13,11 +13,17 @@ use crate::{admin, logging};
 pub(super) fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> {
     let (path, development) = choose(named)?;
     let config = load(&path)?;
+    if let Some(secrets) = &config.cluster.secrets {
+        // The store's engine trusts what the environment says; this may start the program again.
+        entente_store::trust::ensure(&secrets.ca_file)?;
+    }
     logging::start(&config.log);
     if let Some(metrics) = admin::install_metrics() {
         admin::keep_metrics(metrics);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(node(config, path, development))?;
     // Whatever still runs is cut here: everything that matters was awaited.
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
@@ -40,13 +46,17 @@ async fn node(config: Config, path: PathBuf, development: bool) -> Result<(), Co
 
 /// On SIGHUP: the file again; a broken one changes nothing.
 fn reread(path: &Path) -> Option<Config> {
-    load(path).inspect_err(|error| tracing::error!("not reloaded:\n{error}")).ok()
+    load(path)
+        .inspect_err(|error| tracing::error!("not reloaded:\n{error}"))
+        .ok()
 }
 
 fn choose(named: Option<&Path>) -> Result<(PathBuf, bool), CommandError> {
     match named {
         Some(path) => Ok((path.to_path_buf(), false)),
-        None if Path::new(config::DEFAULT_PATH).exists() => Ok((config::DEFAULT_PATH.into(), false)),
+        None if Path::new(config::DEFAULT_PATH).exists() => {
+            Ok((config::DEFAULT_PATH.into(), false))
+        }
         None => Ok((dev::prepare(Path::new(dev::FOLDER), now())?, true)),
     }
 }
@@ -77,7 +87,10 @@ async fn introduce(admin: &str, folder: &Path) {
          Its certificate is from {}; any XMPP client that is told to trust it can log in.\n\
          For a cluster: deploy/README.md. Stop with Ctrl-C.",
         file.display(),
-        accounts.lines().map(|line| format!("  {line}\n")).collect::<String>(),
+        accounts
+            .lines()
+            .map(|line| format!("  {line}\n"))
+            .collect::<String>(),
         folder.join("ca.pem").display(),
     ));
 }
@@ -89,10 +102,16 @@ pub(super) fn generated() -> String {
     if SystemRandom::new().fill(&mut bytes).is_err() {
         tracing::error!("the system gives no random bytes");
     }
-    bytes.iter().map(|byte| char::from(LETTERS[usize::from(byte % 32)])).collect()
+    bytes
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
+        .collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "development certificates begin today")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "development certificates begin today"
+)]
 fn now() -> std::time::SystemTime {
     std::time::SystemTime::now()
 }

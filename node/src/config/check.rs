@@ -11,27 +11,39 @@ use entente_cluster::{NodeId, Roles};
 
 use super::keys;
 use super::problem::Problem;
-use super::raw::{RawCluster, RawConfig, RawDns, RawDomain, RawFederation, RawNode, RawPeer, RawXmpp};
+use super::raw::{
+    RawCluster, RawConfig, RawDns, RawDomain, RawFederation, RawNode, RawPeer, RawXmpp,
+};
 use super::types::*;
 
 /// Checks all of `raw`; relative file names count from `base`.
 pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>> {
-    let mut check = Check { base, problems: Vec::new() };
+    let mut check = Check {
+        base,
+        problems: Vec::new(),
+    };
     let domains = check.domains(raw.domains);
     let node = check.node(raw.node);
     let cluster = check.cluster(raw.cluster);
     let client = ClientConfig {
         listen: check.listeners("client.listen", raw.client.listen, &["[::]:5222"]),
-        direct_tls_listen: check.listeners("client.direct_tls_listen", raw.client.direct_tls_listen, &["[::]:5223"]),
+        direct_tls_listen: check.listeners(
+            "client.direct_tls_listen",
+            raw.client.direct_tls_listen,
+            &["[::]:5223"],
+        ),
         require_tls: raw.client.require_tls.unwrap_or(true),
         plain: raw.client.plain.unwrap_or(true),
         max_stanza_bytes: check.size("client.max_stanza_bytes", raw.client.max_stanza_bytes),
         idle: check.seconds("client.idle_seconds", raw.client.idle_seconds),
         resume: check.seconds("client.resume_seconds", raw.client.resume_seconds),
         max_connections: check.size("client.max_connections", raw.client.max_connections),
-        max_unauthenticated_per_address: check
-            .size("client.max_unauthenticated_per_address", raw.client.max_unauthenticated_per_address),
-        stanzas_per_second: check.number("client.stanzas_per_second", raw.client.stanzas_per_second) as u32,
+        max_unauthenticated_per_address: check.size(
+            "client.max_unauthenticated_per_address",
+            raw.client.max_unauthenticated_per_address,
+        ),
+        stanzas_per_second: check.number("client.stanzas_per_second", raw.client.stanzas_per_second)
+            as u32,
     };
     let xmpp = check.xmpp(raw.xmpp);
     let federation = check.federation(raw.federation, &domains);
@@ -55,12 +67,17 @@ pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>>
         json: check.word("log.format", raw.log.format, &["text", "json"]) == "json",
     };
     if let Err(error) = tracing_subscriber::EnvFilter::try_new(&log.level) {
-        check.report(Problem::new("log.level", error.to_string()).cure("use error, warn, info, debug or trace"));
+        check.report(
+            Problem::new("log.level", error.to_string())
+                .cure("use error, warn, info, debug or trace"),
+        );
     }
     let limits = LimitsConfig {
-        offline_messages: check.number("limits.offline_messages", raw.limits.offline_messages) as u32,
+        offline_messages: check.number("limits.offline_messages", raw.limits.offline_messages)
+            as u32,
         roster_items: check.number("limits.roster_items", raw.limits.roster_items) as u32,
-        sessions_per_user: check.number("limits.sessions_per_user", raw.limits.sessions_per_user) as u32,
+        sessions_per_user: check.number("limits.sessions_per_user", raw.limits.sessions_per_user)
+            as u32,
         custody_stanzas: check.size("limits.custody_stanzas", raw.limits.custody_stanzas),
     };
     if !check.problems.is_empty() {
@@ -95,15 +112,25 @@ impl Check<'_> {
 
     /// A number within the bounds that the key list states; its default when absent.
     fn number(&mut self, path: &str, value: Option<i64>) -> i64 {
-        let key = keys::KEYS.iter().find(|key| key.path == path).expect("every numeric key is listed");
-        let default = key.default.parse().expect("numeric keys have numeric defaults");
-        let (low, high) = key.bounds.split_once(" to ").expect("numeric keys state bounds");
+        let key = keys::KEYS
+            .iter()
+            .find(|key| key.path == path)
+            .expect("every numeric key is listed");
+        let default = key
+            .default
+            .parse()
+            .expect("numeric keys have numeric defaults");
+        let (low, high) = key
+            .bounds
+            .split_once(" to ")
+            .expect("numeric keys state bounds");
         let low: i64 = low.parse().expect("a number");
         let high: i64 = high.parse().expect("a number");
         let value = value.unwrap_or(default);
         if !(low..=high).contains(&value) {
             self.report(
-                Problem::new(path, format!("{value} is out of range")).cure(format!("choose {low} to {high}; the default is {default}")),
+                Problem::new(path, format!("{value} is out of range"))
+                    .cure(format!("choose {low} to {high}; the default is {default}")),
             );
             return default;
         }
@@ -125,7 +152,10 @@ impl Check<'_> {
     fn word(&mut self, path: &str, value: Option<String>, words: &[&str]) -> String {
         let value = value.unwrap_or_else(|| words[0].to_owned());
         if !words.contains(&value.as_str()) {
-            self.report(Problem::new(path, format!("`{value}` is not known")).cure(format!("write one of {}", words.join(", "))));
+            self.report(
+                Problem::new(path, format!("`{value}` is not known"))
+                    .cure(format!("write one of {}", words.join(", "))),
+            );
         }
         value
     }
@@ -145,12 +175,20 @@ impl Check<'_> {
 
     fn one_address(&mut self, path: &str, text: Option<String>, default: &str) -> SocketAddr {
         let text = text.unwrap_or_else(|| default.to_owned());
-        self.address(path, &text).unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
+        self.address(path, &text)
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 
-    fn listeners(&mut self, path: &str, list: Option<Vec<String>>, default: &[&str]) -> Vec<SocketAddr> {
+    fn listeners(
+        &mut self,
+        path: &str,
+        list: Option<Vec<String>>,
+        default: &[&str],
+    ) -> Vec<SocketAddr> {
         let list = list.unwrap_or_else(|| default.iter().map(|&text| text.to_owned()).collect());
-        list.iter().filter_map(|text| self.address(path, text)).collect()
+        list.iter()
+            .filter_map(|text| self.address(path, text))
+            .collect()
     }
 
     fn ip_list(&mut self, path: &str, list: Option<Vec<String>>) -> Vec<IpAddr> {
@@ -159,7 +197,8 @@ impl Check<'_> {
             match text.parse() {
                 Ok(address) => out.push(address),
                 Err(_) => self.report(
-                    Problem::new(path, format!("`{text}` is not an IP address")).cure("write addresses, not names: [\"192.0.2.1\", \"2001:db8::1\"]"),
+                    Problem::new(path, format!("`{text}` is not an IP address"))
+                        .cure("write addresses, not names: [\"192.0.2.1\", \"2001:db8::1\"]"),
                 ),
             }
         }
@@ -171,7 +210,10 @@ impl Check<'_> {
         match entente_xmpp_core::jid::BareJid::new(text) {
             Ok(jid) if jid.node().is_none() => Some(jid.domain().to_owned()),
             _ => {
-                self.report(Problem::new(path, format!("`{text}` is not a domain name")).cure("write it like example.com"));
+                self.report(
+                    Problem::new(path, format!("`{text}` is not a domain name"))
+                        .cure("write it like example.com"),
+                );
                 None
             }
         }
@@ -197,8 +239,14 @@ impl Check<'_> {
                 let mode = metadata.permissions().mode() & 0o777;
                 if mode & 0o007 != 0 {
                     self.report(
-                        Problem::new(path, format!("{} can be read by everybody (mode {mode:04o})", file.display()))
-                            .cure(format!("chmod 0400 {}", file.display())),
+                        Problem::new(
+                            path,
+                            format!(
+                                "{} can be read by everybody (mode {mode:04o})",
+                                file.display()
+                            ),
+                        )
+                        .cure(format!("chmod 0400 {}", file.display())),
                     );
                     return None;
                 }
@@ -209,26 +257,50 @@ impl Check<'_> {
 
     fn domains(&mut self, raw: BTreeMap<String, RawDomain>) -> BTreeMap<String, DomainConfig> {
         if raw.is_empty() {
-            self.report(
-                Problem::new("domains", "names no local domain")
-                    .cure("add a table [domains.\"example.com\"] with certificate_file and private_key_file"),
-            );
+            self.report(Problem::new("domains", "names no local domain").cure(
+                "add a table [domains.\"example.com\"] with certificate_file and private_key_file",
+            ));
         }
         let mut out = BTreeMap::new();
         for (name, table) in raw {
             let path = format!("domains.\"{name}\"");
-            let Some(domain) = self.domain(&path, &name) else { continue };
-            let certificate_file = self.file(&format!("{path}.certificate_file"), table.certificate_file, false);
-            let private_key_file = self.file(&format!("{path}.private_key_file"), table.private_key_file, true);
+            let Some(domain) = self.domain(&path, &name) else {
+                continue;
+            };
+            let certificate_file = self.file(
+                &format!("{path}.certificate_file"),
+                table.certificate_file,
+                false,
+            );
+            let private_key_file = self.file(
+                &format!("{path}.private_key_file"),
+                table.private_key_file,
+                true,
+            );
             let chat_domains = table
                 .chat_domains
                 .unwrap_or_default()
                 .iter()
                 .filter_map(|chat| self.domain(&format!("{path}.chat_domains"), chat))
                 .collect();
-            if let (Some(certificate_file), Some(private_key_file)) = (certificate_file, private_key_file) {
-                if out.insert(domain.clone(), DomainConfig { certificate_file, private_key_file, chat_domains }).is_some() {
-                    self.report(Problem::new(path, format!("{domain} is there twice")).cure("remove one of the tables"));
+            if let (Some(certificate_file), Some(private_key_file)) =
+                (certificate_file, private_key_file)
+            {
+                if out
+                    .insert(
+                        domain.clone(),
+                        DomainConfig {
+                            certificate_file,
+                            private_key_file,
+                            chat_domains,
+                        },
+                    )
+                    .is_some()
+                {
+                    self.report(
+                        Problem::new(path, format!("{domain} is there twice"))
+                            .cure("remove one of the tables"),
+                    );
                 }
             }
         }
@@ -239,12 +311,18 @@ impl Check<'_> {
         let id = match raw.id.filter(|id| !id.is_empty()).or_else(host_name) {
             Some(id) => id,
             None => {
-                self.report(Problem::new("node.id", "is missing and the machine has no host name").cure("set ENTENTE_NODE_ID"));
+                self.report(
+                    Problem::new("node.id", "is missing and the machine has no host name")
+                        .cure("set ENTENTE_NODE_ID"),
+                );
                 return None;
             }
         };
         let roles = self.roles(raw.roles);
-        let host = raw.host.filter(|host| !host.is_empty()).unwrap_or_else(|| id.clone());
+        let host = raw
+            .host
+            .filter(|host| !host.is_empty())
+            .unwrap_or_else(|| id.clone());
         let host = self.domain("node.host", &host)?;
         let id = match NodeId::new(&id) {
             Ok(id) => id,
@@ -259,7 +337,10 @@ impl Check<'_> {
         Some(NodeConfig {
             id,
             host,
-            data_dir: self.base.join(raw.data_dir.unwrap_or_else(|| "/var/lib/entente".to_owned())),
+            data_dir: self.base.join(
+                raw.data_dir
+                    .unwrap_or_else(|| "/var/lib/entente".to_owned()),
+            ),
             public_addresses: self.ip_list("node.public_addresses", raw.public_addresses),
             private_addresses: self.ip_list("node.private_addresses", raw.private_addresses),
             roles,
@@ -267,7 +348,11 @@ impl Check<'_> {
     }
 
     fn roles(&mut self, list: Option<Vec<String>>) -> Roles {
-        let list = list.unwrap_or_else(|| ["home", "client", "xmpp", "dns"].map(str::to_owned).to_vec());
+        let list = list.unwrap_or_else(|| {
+            ["home", "client", "xmpp", "dns"]
+                .map(str::to_owned)
+                .to_vec()
+        });
         let mut roles = Roles::NONE;
         for word in &list {
             match word.as_str() {
@@ -276,7 +361,8 @@ impl Check<'_> {
                 "xmpp" => roles = roles | Roles::XMPP,
                 "dns" => roles = roles | Roles::DNS,
                 other => self.report(
-                    Problem::new("node.roles", format!("`{other}` is no role")).cure("use home, client, xmpp, dns"),
+                    Problem::new("node.roles", format!("`{other}` is no role"))
+                        .cure("use home, client, xmpp, dns"),
                 ),
             }
         }
@@ -287,15 +373,29 @@ impl Check<'_> {
         let seeds = raw.seeds.clone().unwrap_or_default();
         for seed in &seeds {
             if split_target(seed).is_none() {
-                self.report(Problem::new("cluster.seeds", format!("`{seed}` is not host:port")).cure("write node1.example.com:7946"));
+                self.report(
+                    Problem::new("cluster.seeds", format!("`{seed}` is not host:port"))
+                        .cure("write node1.example.com:7946"),
+                );
             }
         }
         let bootstrap = raw.bootstrap.unwrap_or(false);
-        let wants_secrets = raw.key_file.is_some() || raw.ca_file.is_some() || !seeds.is_empty() || bootstrap;
-        let secrets = if wants_secrets { Some(self.cluster_secrets(&raw)?) } else { None };
+        let wants_secrets =
+            raw.key_file.is_some() || raw.ca_file.is_some() || !seeds.is_empty() || bootstrap;
+        let secrets = if wants_secrets {
+            Some(self.cluster_secrets(&raw)?)
+        } else {
+            None
+        };
         let listen_text = raw.listen.clone().unwrap_or_else(|| "0.0.0.0".to_owned());
         let listen = listen_text.parse().unwrap_or_else(|_| {
-            self.report(Problem::new("cluster.listen", format!("`{listen_text}` is not an IP address")).cure("write 0.0.0.0 or an address of this machine"));
+            self.report(
+                Problem::new(
+                    "cluster.listen",
+                    format!("`{listen_text}` is not an IP address"),
+                )
+                .cure("write 0.0.0.0 or an address of this machine"),
+            );
             IpAddr::from([127, 0, 0, 1])
         });
         Some(ClusterConfig {
@@ -316,19 +416,40 @@ impl Check<'_> {
         let key_file = self.file("cluster.key_file", raw.key_file.clone(), true);
         let ca_file = self.file("cluster.ca_file", raw.ca_file.clone(), false);
         let identity = if raw.certificate_file.is_none() && raw.ca_key_file.is_some() {
-            NodeIdentity::Issued { ca_key_file: self.file("cluster.ca_key_file", raw.ca_key_file.clone(), true)? }
+            NodeIdentity::Issued {
+                ca_key_file: self.file("cluster.ca_key_file", raw.ca_key_file.clone(), true)?,
+            }
         } else {
-            let certificate = self.file("cluster.certificate_file", raw.certificate_file.clone(), false);
-            let key = self.file("cluster.private_key_file", raw.private_key_file.clone(), true);
-            NodeIdentity::Files { certificate_file: certificate?, private_key_file: key? }
+            let certificate = self.file(
+                "cluster.certificate_file",
+                raw.certificate_file.clone(),
+                false,
+            );
+            let key = self.file(
+                "cluster.private_key_file",
+                raw.private_key_file.clone(),
+                true,
+            );
+            NodeIdentity::Files {
+                certificate_file: certificate?,
+                private_key_file: key?,
+            }
         };
-        Some(ClusterSecrets { key_file: key_file?, ca_file: ca_file?, identity })
+        Some(ClusterSecrets {
+            key_file: key_file?,
+            ca_file: ca_file?,
+            identity,
+        })
     }
 
     fn xmpp(&mut self, raw: RawXmpp) -> XmppConfig {
         XmppConfig {
             listen: self.listeners("xmpp.listen", raw.listen, &["[::]:5269"]),
-            direct_tls_listen: self.listeners("xmpp.direct_tls_listen", raw.direct_tls_listen, &["[::]:5270"]),
+            direct_tls_listen: self.listeners(
+                "xmpp.direct_tls_listen",
+                raw.direct_tls_listen,
+                &["[::]:5270"],
+            ),
             max_stanza_bytes: self.size("xmpp.max_stanza_bytes", raw.max_stanza_bytes),
             connect_timeout: self.seconds("xmpp.connect_seconds", raw.connect_seconds),
             queue_stanzas: self.size("xmpp.queue_stanzas", raw.queue_stanzas),
@@ -340,8 +461,10 @@ impl Check<'_> {
                 .filter(|name| !name.is_empty())
                 .and_then(|name| self.file("xmpp.trusted_ca_file", Some(name), false)),
             max_connections: self.size("xmpp.max_connections", raw.max_connections),
-            max_unauthenticated_per_address: self
-                .size("xmpp.max_unauthenticated_per_address", raw.max_unauthenticated_per_address),
+            max_unauthenticated_per_address: self.size(
+                "xmpp.max_unauthenticated_per_address",
+                raw.max_unauthenticated_per_address,
+            ),
             resolver: self.listeners("xmpp.resolver", raw.resolver, &[]),
         }
     }
@@ -353,11 +476,16 @@ impl Check<'_> {
     ) -> Option<FederationPolicy> {
         let default = self.word("federation.default", raw.default, &["allow", "deny"]);
         let messages = self.number("federation.messages_per_second", raw.messages_per_second);
-        let subscriptions = self.number("federation.subscriptions_per_minute", raw.subscriptions_per_minute);
+        let subscriptions = self.number(
+            "federation.subscriptions_per_minute",
+            raw.subscriptions_per_minute,
+        );
         let mut peers = HashMap::new();
         for (name, table) in raw.domains {
             let path = format!("federation.domains.\"{name}\"");
-            let Some(domain) = self.domain(&path, &name) else { continue };
+            let Some(domain) = self.domain(&path, &name) else {
+                continue;
+            };
             if local.contains_key(&domain) {
                 self.report(
                     Problem::new(path, format!("{domain} is a local domain, see domains.\"{domain}\""))
@@ -377,7 +505,14 @@ impl Check<'_> {
     }
 
     fn peer(&mut self, path: &str, raw: RawPeer) -> PeerConfig {
-        let tls = match self.word(&format!("{path}.tls"), raw.tls, &["required", "optional", "none"]).as_str() {
+        let tls = match self
+            .word(
+                &format!("{path}.tls"),
+                raw.tls,
+                &["required", "optional", "none"],
+            )
+            .as_str()
+        {
             "optional" => PeerTls::Optional,
             "none" => PeerTls::None,
             _ => PeerTls::Required,
@@ -387,19 +522,27 @@ impl Check<'_> {
             match split_target(&text) {
                 Some(target) => targets.push(target),
                 None => self.report(
-                    Problem::new(format!("{path}.targets"), format!("`{text}` is not host:port")).cure("write xmpp.example.com:5269"),
+                    Problem::new(
+                        format!("{path}.targets"),
+                        format!("`{text}` is not host:port"),
+                    )
+                    .cure("write xmpp.example.com:5269"),
                 ),
             }
         }
         let require_certificate = raw.require_certificate.unwrap_or(false);
         if require_certificate && tls == PeerTls::None {
             self.report(
-                Problem::new(format!("{path}.require_certificate"), "needs TLS, but tls is none")
-                    .cure("set tls = \"required\" or drop require_certificate"),
+                Problem::new(
+                    format!("{path}.require_certificate"),
+                    "needs TLS, but tls is none",
+                )
+                .cure("set tls = \"required\" or drop require_certificate"),
             );
         }
         PeerConfig {
-            allowed: self.word(&format!("{path}.policy"), raw.policy, &["allow", "deny"]) == "allow",
+            allowed: self.word(&format!("{path}.policy"), raw.policy, &["allow", "deny"])
+                == "allow",
             tls,
             targets,
             direct_tls: raw.direct_tls.unwrap_or(false),
@@ -416,7 +559,10 @@ impl Check<'_> {
                     DnsMode::Subset(list.split(',').map(|name| name.trim().to_owned()).collect())
                 }
                 _ => {
-                    self.report(Problem::new("dns.mode", format!("`{other}` is not known")).cure("write all, single or subset:node1,node2"));
+                    self.report(
+                        Problem::new("dns.mode", format!("`{other}` is not known"))
+                            .cure("write all, single or subset:node1,node2"),
+                    );
                     DnsMode::All
                 }
             },
@@ -428,7 +574,10 @@ impl Check<'_> {
             .filter_map(|text| match parse_network(text) {
                 Some(network) => Some(network),
                 None => {
-                    self.report(Problem::new("dns.private_networks", format!("`{text}` is not a network")).cure("write 10.0.0.0/8"));
+                    self.report(
+                        Problem::new("dns.private_networks", format!("`{text}` is not a network"))
+                            .cure("write 10.0.0.0/8"),
+                    );
                     None
                 }
             })
@@ -440,7 +589,8 @@ impl Check<'_> {
             ttl: self.seconds("dns.ttl_seconds", raw.ttl_seconds),
             mode,
             private_networks,
-            responses_per_second: self.number("dns.responses_per_second", raw.responses_per_second) as u32,
+            responses_per_second: self.number("dns.responses_per_second", raw.responses_per_second)
+                as u32,
         }
     }
 }

@@ -14,7 +14,10 @@ pub(crate) const ACCOUNTS: [&str; 2] = ["alice@localhost", "bob@localhost"];
 
 /// Makes what is missing in `folder` and returns the path of its configuration file.
 pub(crate) fn prepare(folder: &Path, now: std::time::SystemTime) -> Result<PathBuf, TlsError> {
-    let fault = |source| TlsError::Write { file: folder.to_path_buf(), source };
+    let fault = |source| TlsError::Write {
+        file: folder.to_path_buf(),
+        source,
+    };
     std::fs::create_dir_all(folder).map_err(fault)?;
     let config = folder.join("entente.toml");
     let certificate = folder.join("localhost.pem");

@@ -19,8 +19,9 @@ pub(crate) struct ProcessEnvironment;
 
 impl Environment for ProcessEnvironment {
     fn ours(&self) -> Vec<(String, String)> {
-        let mut ours: Vec<_> =
-            std::env::vars().filter(|(name, _)| name.starts_with("ENTENTE_")).collect();
+        let mut ours: Vec<_> = std::env::vars()
+            .filter(|(name, _)| name.starts_with("ENTENTE_"))
+            .collect();
         ours.sort();
         ours
     }
@@ -44,15 +45,22 @@ pub(super) fn overlay(table: &mut toml::Table, environment: &dyn Environment) ->
         if RESERVED.contains(&name.as_str()) {
             continue;
         }
-        let Some(key) = keys::KEYS.iter().find(|key| !key.path.contains('*') && variable(key.path) == name)
+        let Some(key) = keys::KEYS
+            .iter()
+            .find(|key| !key.path.contains('*') && variable(key.path) == name)
         else {
-            let names: Vec<String> =
-                keys::KEYS.iter().filter(|key| !key.path.contains('*')).map(|key| variable(key.path)).collect();
+            let names: Vec<String> = keys::KEYS
+                .iter()
+                .filter(|key| !key.path.contains('*'))
+                .map(|key| variable(key.path))
+                .collect();
             let mut problem = Problem::new(name.clone(), "is no variable that Entente knows");
             if let Some(near) = nearest(&name, names.iter().map(String::as_str)) {
                 problem = problem.cure(format!("did you mean {near}? unset {name} otherwise"));
             } else {
-                problem = problem.cure(format!("unset {name}; `entente config reference` lists all names"));
+                problem = problem.cure(format!(
+                    "unset {name}; `entente config reference` lists all names"
+                ));
             }
             problems.push(problem);
             continue;
@@ -60,7 +68,8 @@ pub(super) fn overlay(table: &mut toml::Table, environment: &dyn Environment) ->
         match key.kind.parse(&value) {
             Ok(parsed) => set(table, key.path, parsed),
             Err(expected) => problems.push(
-                Problem::new(name, format!("`{value}` is not {expected}")).cure(format!("it sets `{}`", key.path)),
+                Problem::new(name, format!("`{value}` is not {expected}"))
+                    .cure(format!("it sets `{}`", key.path)),
             ),
         }
     }
@@ -82,8 +91,16 @@ impl Kind {
     fn parse(self, text: &str) -> Result<toml::Value, &'static str> {
         match self {
             Self::Text => Ok(toml::Value::String(text.to_owned())),
-            Self::Integer => text.trim().parse().map(toml::Value::Integer).map_err(|_| "a whole number"),
-            Self::Switch => text.trim().parse().map(toml::Value::Boolean).map_err(|_| "true or false"),
+            Self::Integer => text
+                .trim()
+                .parse()
+                .map(toml::Value::Integer)
+                .map_err(|_| "a whole number"),
+            Self::Switch => text
+                .trim()
+                .parse()
+                .map(toml::Value::Boolean)
+                .map_err(|_| "true or false"),
             Self::List => Ok(toml::Value::Array(
                 text.split(',')
                     .map(str::trim)

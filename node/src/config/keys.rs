@@ -115,11 +115,14 @@ fn walk(table: &toml::Table, prefix: &str, problems: &mut Vec<Problem>) {
         if KEYS.iter().any(|key| key.path == pattern) {
             continue;
         }
-        let is_section = KEYS.iter().any(|key| key.path.starts_with(&format!("{pattern}.")));
+        let is_section = KEYS
+            .iter()
+            .any(|key| key.path.starts_with(&format!("{pattern}.")));
         match value {
             toml::Value::Table(inner) if is_section => walk(inner, &shown, problems),
             _ if is_section => problems.push(
-                Problem::new(shown, "is a table").cure(format!("write it as `[{pattern}]` with keys below")),
+                Problem::new(shown, "is a table")
+                    .cure(format!("write it as `[{pattern}]` with keys below")),
             ),
             _ => {
                 let siblings = siblings(prefix);
@@ -135,8 +138,16 @@ fn walk(table: &toml::Table, prefix: &str, problems: &mut Vec<Problem>) {
 }
 
 fn join(prefix: &str, name: &str) -> String {
-    let quoted = if name.contains('.') { format!("\"{name}\"") } else { name.to_owned() };
-    if prefix.is_empty() { quoted } else { format!("{prefix}.{quoted}") }
+    let quoted = if name.contains('.') {
+        format!("\"{name}\"")
+    } else {
+        name.to_owned()
+    };
+    if prefix.is_empty() {
+        quoted
+    } else {
+        format!("{prefix}.{quoted}")
+    }
 }
 
 /// The path as the list has it: a name directly below `domains` or `federation.domains` is `*`.
@@ -178,7 +189,9 @@ pub(crate) fn reference() -> String {
         let (head, _) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if head != section {
             section = head;
-            out.push_str(&format!("\n## [{section}]\n\n| key | default | bounds | meaning |\n|---|---|---|---|\n"));
+            out.push_str(&format!(
+                "\n## [{section}]\n\n| key | default | bounds | meaning |\n|---|---|---|---|\n"
+            ));
         }
         let name = key.path.rsplit_once('.').map_or(key.path, |(_, name)| name);
         let variable = if key.path.contains('*') {
@@ -186,8 +199,15 @@ pub(crate) fn reference() -> String {
         } else {
             format!("<br>`{}`", super::env::variable(key.path))
         };
-        let default = if key.default.is_empty() { "none" } else { key.default };
-        out.push_str(&format!("| `{name}`{variable} | {default} | {} | {} |\n", key.bounds, key.meaning));
+        let default = if key.default.is_empty() {
+            "none"
+        } else {
+            key.default
+        };
+        out.push_str(&format!(
+            "| `{name}`{variable} | {default} | {} | {} |\n",
+            key.bounds, key.meaning
+        ));
     }
     out
 }
@@ -198,13 +218,18 @@ mod tests {
 
     #[test]
     fn names_the_nearest_key() {
-        let table: toml::Table = toml::from_str("[client]\nlisen = ['x']\n[domains.\"a.example\"]\ncertificat_file='x'").unwrap();
+        let table: toml::Table =
+            toml::from_str("[client]\nlisen = ['x']\n[domains.\"a.example\"]\ncertificat_file='x'")
+                .unwrap();
         let problems = unknown(&table);
         assert_eq!(problems.len(), 2);
         assert_eq!(problems[0].key, "client.lisen");
         assert_eq!(problems[0].cure.as_deref(), Some("did you mean `listen`?"));
         assert_eq!(problems[1].key, "domains.\"a.example\".certificat_file");
-        assert_eq!(problems[1].cure.as_deref(), Some("did you mean `certificate_file`?"));
+        assert_eq!(
+            problems[1].cure.as_deref(),
+            Some("did you mean `certificate_file`?")
+        );
     }
 
     #[test]

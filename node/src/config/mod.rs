@@ -45,15 +45,17 @@ pub(crate) fn from_text(
     path: &Path,
     environment: &dyn env::Environment,
 ) -> Result<Config, ConfigError> {
-    let mut table: toml::Table =
-        toml::from_str(text).map_err(|error| ConfigError::of(path, problem::from_toml(text, &error)))?;
+    let mut table: toml::Table = toml::from_str(text)
+        .map_err(|error| ConfigError::of(path, problem::from_toml(text, &error)))?;
     let mut problems = env::overlay(&mut table, environment);
     problems.extend(keys::unknown(&table));
     if !problems.is_empty() {
         return Err(ConfigError::all(path, problems));
     }
-    let raw: RawConfig = RawConfig::deserialize_from(table)
-        .map_err(|problem| ConfigError::of(path, problem))?;
-    let base = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let raw: RawConfig =
+        RawConfig::deserialize_from(table).map_err(|problem| ConfigError::of(path, problem))?;
+    let base = path
+        .parent()
+        .map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     check::check(raw, &base).map_err(|problems| ConfigError::all(path, problems))
 }

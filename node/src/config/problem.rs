@@ -16,7 +16,11 @@ pub(crate) struct Problem {
 
 impl Problem {
     pub(crate) fn new(key: impl Into<String>, what: impl Into<String>) -> Self {
-        Self { key: key.into(), what: what.into(), cure: None }
+        Self {
+            key: key.into(),
+            what: what.into(),
+            cure: None,
+        }
     }
 
     #[must_use]
@@ -39,7 +43,10 @@ impl ConfigError {
     }
 
     pub(crate) fn all(file: &Path, problems: Vec<Problem>) -> Self {
-        Self { file: file.to_path_buf(), problems }
+        Self {
+            file: file.to_path_buf(),
+            problems,
+        }
     }
 }
 
@@ -71,8 +78,9 @@ pub(super) fn from_toml(text: &str, error: &toml::de::Error) -> Problem {
         let line = before.matches('\n').count() + 1;
         format!("line {line}: ")
     });
-    Problem::new("", format!("{place}{}", error.message().trim()))
-        .cure("write it as TOML: `key = \"text\"`, `key = 5`, `key = [\"a\", \"b\"]`, tables as `[name]`")
+    Problem::new("", format!("{place}{}", error.message().trim())).cure(
+        "write it as TOML: `key = \"text\"`, `key = 5`, `key = [\"a\", \"b\"]`, tables as `[name]`",
+    )
 }
 
 /// The nearest of `known` to `word`, when it is near enough to be what was meant.

@@ -61,7 +61,10 @@ pub(crate) struct ClusterSecrets {
 #[derive(Debug, Clone)]
 pub(crate) enum NodeIdentity {
     /// A certificate that was handed out.
-    Files { certificate_file: PathBuf, private_key_file: PathBuf },
+    Files {
+        certificate_file: PathBuf,
+        private_key_file: PathBuf,
+    },
     /// The node issues its own from the CA's key.
     Issued { ca_key_file: PathBuf },
 }

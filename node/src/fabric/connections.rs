@@ -22,16 +22,28 @@ pub(crate) struct Connections {
 
 impl Connections {
     pub(crate) fn new(edge: Arc<str>, epoch: u64) -> Self {
-        Self { edge, epoch, next: AtomicU64::new(1), parts: std::array::from_fn(|_| RwLock::default()) }
+        Self {
+            edge,
+            epoch,
+            next: AtomicU64::new(1),
+            parts: std::array::from_fn(|_| RwLock::default()),
+        }
     }
 
     /// Opens a connection's inbox; it is gone when the handle drops.
     pub(crate) fn open(self: &Arc<Self>) -> ConnectionHandle {
         let conn = self.next.fetch_add(1, Ordering::Relaxed);
         let inbox = Arc::new(Inbox::default());
-        self.part(conn).write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&inbox));
+        self.part(conn)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(conn, Arc::clone(&inbox));
         ConnectionHandle {
-            key: SessionKey { edge: Arc::clone(&self.edge), epoch: self.epoch, conn },
+            key: SessionKey {
+                edge: Arc::clone(&self.edge),
+                epoch: self.epoch,
+                conn,
+            },
             inbox,
             connections: Arc::clone(self),
         }
@@ -42,7 +54,11 @@ impl Connections {
         if !self.is_local(key) {
             return None;
         }
-        self.part(key.conn).read().unwrap_or_else(PoisonError::into_inner).get(&key.conn).cloned()
+        self.part(key.conn)
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key.conn)
+            .cloned()
     }
 
     /// Whether `key` names a connection of this run of this node.
@@ -55,14 +71,21 @@ impl Connections {
         self.parts
             .iter()
             .flat_map(|part| {
-                part.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect::<Vec<_>>()
+                part.read()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .values()
+                    .cloned()
+                    .collect::<Vec<_>>()
             })
             .collect()
     }
 
     /// How many connections are open.
     pub(crate) fn count(&self) -> usize {
-        self.parts.iter().map(|part| part.read().unwrap_or_else(PoisonError::into_inner).len()).sum()
+        self.parts
+            .iter()
+            .map(|part| part.read().unwrap_or_else(PoisonError::into_inner).len())
+            .sum()
     }
 
     fn part(&self, conn: u64) -> &RwLock<HashMap<u64, Arc<Inbox>>> {
@@ -80,6 +103,10 @@ pub(crate) struct ConnectionHandle {
 impl Drop for ConnectionHandle {
     fn drop(&mut self) {
         let conn = self.key.conn;
-        self.connections.part(conn).write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+        self.connections
+            .part(conn)
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&conn);
     }
 }

@@ -29,14 +29,23 @@ pub(crate) async fn frames(switchboard: Arc<Switchboard>, mut inbound: mpsc::Rec
 }
 
 /// Tells the shards of edge nodes that died or came back as another process.
-pub(crate) async fn lost_edges(switchboard: Arc<Switchboard>, mut view: watch::Receiver<Arc<ClusterView>>) {
+pub(crate) async fn lost_edges(
+    switchboard: Arc<Switchboard>,
+    mut view: watch::Receiver<Arc<ClusterView>>,
+) {
     let mut before = view.borrow_and_update().clone();
     while view.changed().await.is_ok() {
         let now = view.borrow_and_update().clone();
         for (edge, epoch) in lost(&before, &now) {
             tracing::info!(node = %edge, generation = epoch, "an edge node is gone: its sessions end");
             for shard in switchboard.shards() {
-                let _stopping = shard.inner.send(Input::EdgeLost { edge: Arc::clone(&edge), epoch }).await;
+                let _stopping = shard
+                    .inner
+                    .send(Input::EdgeLost {
+                        edge: Arc::clone(&edge),
+                        epoch,
+                    })
+                    .await;
             }
         }
         before = now;
@@ -50,8 +59,9 @@ fn lost(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
         .iter()
         .filter(|old| old.id != now.local && old.standing != Standing::Down)
         .filter(|old| {
-            now.member(&old.id)
-                .is_none_or(|new| new.standing == Standing::Down || new.generation != old.generation)
+            now.member(&old.id).is_none_or(|new| {
+                new.standing == Standing::Down || new.generation != old.generation
+            })
         })
         .map(|old| (Arc::from(old.id.as_str()), old.generation))
         .collect()

@@ -5,17 +5,24 @@
 use std::sync::{Mutex, PoisonError};
 
 use entente_home_core::{BindError, DeliveryId, EndReason, EnvelopeId};
-use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::FullJid;
+use entente_xmpp_core::stanza::Stanza;
 use tokio::sync::Notify;
 
 /// One thing for a connection.
 #[derive(Debug)]
 pub(crate) enum Item {
-    Deliver { delivery: Option<DeliveryId>, envelope: Option<EnvelopeId>, stanza: Stanza },
+    Deliver {
+        delivery: Option<DeliveryId>,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+    },
     Receipt(u64),
     Retry(u64),
-    BindResult { request: u64, result: Result<FullJid, BindError> },
+    BindResult {
+        request: u64,
+        result: Result<FullJid, BindError>,
+    },
     End(EndReason),
     /// The node drains or is isolated: close, clients shall come back elsewhere.
     Shutdown,
@@ -83,7 +90,13 @@ impl Inbox {
                 return;
             }
             let first = queue.items.is_empty();
-            queue.items.extend(seqs.iter().map(|&seq| if retry { Item::Retry(seq) } else { Item::Receipt(seq) }));
+            queue.items.extend(seqs.iter().map(|&seq| {
+                if retry {
+                    Item::Retry(seq)
+                } else {
+                    Item::Receipt(seq)
+                }
+            }));
             first
         };
         if first {
@@ -103,7 +116,13 @@ impl Inbox {
     pub(crate) async fn ready(&self) {
         loop {
             let notified = self.wake.notified();
-            if !self.queue.lock().unwrap_or_else(PoisonError::into_inner).items.is_empty() {
+            if !self
+                .queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .items
+                .is_empty()
+            {
                 return;
             }
             notified.await;

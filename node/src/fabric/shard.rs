@@ -33,12 +33,21 @@ pub(crate) struct ShardInputs {
 pub(crate) fn lanes() -> (ShardLanes, ShardInputs) {
     let (edge, edge_inputs) = mpsc::channel(EDGE_LANE);
     let (inner, inner_inputs) = mpsc::channel(INNER_LANE);
-    (ShardLanes { edge, inner }, ShardInputs { edge: edge_inputs, inner: inner_inputs })
+    (
+        ShardLanes { edge, inner },
+        ShardInputs {
+            edge: edge_inputs,
+            inner: inner_inputs,
+        },
+    )
 }
 
 /// How many shards a node has: twice the cores, so that one busy user does not stop a core's share.
 pub(crate) fn shard_count() -> usize {
-    std::thread::available_parallelism().map_or(2, usize::from).saturating_mul(2).clamp(2, 32)
+    std::thread::available_parallelism()
+        .map_or(2, usize::from)
+        .saturating_mul(2)
+        .clamp(2, 32)
 }
 
 /// The first delivery id of a shard: ids name their shard, and differ from those of the node's
@@ -70,7 +79,14 @@ impl ShardDriver {
         store: mpsc::Sender<StoreJob>,
         stop: watch::Receiver<bool>,
     ) -> Self {
-        Self { core: HomeShard::new(config), inputs, switchboard, store, batch: ReceiptBatch::default(), stop }
+        Self {
+            core: HomeShard::new(config),
+            inputs,
+            switchboard,
+            store,
+            batch: ReceiptBatch::default(),
+            stop,
+        }
     }
 
     /// Runs until the node stops.
@@ -134,7 +150,10 @@ impl ShardDriver {
             match output {
                 Output::Store { request, op } => {
                     if self.store.try_send(StoreJob { request, op }).is_err() {
-                        feedback.push(Input::Store { request, answer: StoreAnswer::Failed { retryable: true } });
+                        feedback.push(Input::Store {
+                            request,
+                            answer: StoreAnswer::Failed { retryable: true },
+                        });
                     }
                 }
                 other => self.switchboard.perform(other, &mut self.batch, feedback),
@@ -151,8 +170,13 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// The monotonic clock, and Unix time in milliseconds.
-#[expect(clippy::disallowed_methods, reason = "the shell reads the clocks for the core")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the shell reads the clocks for the core"
+)]
 fn clocks() -> (Instant, u64) {
-    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let wall = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     (Instant::now(), wall.as_millis() as u64)
 }

@@ -1,13 +1,15 @@
 //! The store at the service of one shard: executes its operations in the order given, and makes one
 //! transaction of all writes that queue meanwhile.
 
+use entente_cluster::ClusterView;
 use entente_home_core as home;
 use entente_home_core::{Input, RequestId, StoreAnswer, StoreOp};
 use entente_store as store;
 use entente_store::Store;
-use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, Jid};
-use tokio::sync::mpsc;
+use entente_xmpp_core::stanza::Stanza;
+use std::sync::Arc;
+use tokio::sync::{mpsc, watch};
 
 /// Operations that may wait; more are answered `Failed` by the shard's driver.
 const QUEUE: usize = 4096;
@@ -27,7 +29,14 @@ pub(crate) fn queue() -> (mpsc::Sender<StoreJob>, mpsc::Receiver<StoreJob>) {
 }
 
 /// Serves until the shard is gone. Waiting for `answers` is fine: the shard never waits for us.
-pub(crate) async fn serve(store: Store, mut jobs: mpsc::Receiver<StoreJob>, answers: mpsc::Sender<Input>) {
+pub(crate) async fn serve(
+    store: Store,
+    mut view: watch::Receiver<Arc<ClusterView>>,
+    mut jobs: mpsc::Receiver<StoreJob>,
+    answers: mpsc::Sender<Input>,
+) {
+    // Users may come from another home: what that one wrote must be here before they are loaded.
+    let mut behind = true;
     let mut batch = Vec::with_capacity(BATCH);
     while jobs.recv_many(&mut batch, BATCH).await > 0 {
         let mut writes = Vec::new();
@@ -35,12 +44,25 @@ pub(crate) async fn serve(store: Store, mut jobs: mpsc::Receiver<StoreJob>, answ
             match op {
                 StoreOp::Write(list) => writes.push((request, list)),
                 reading => {
+                    behind |= view.has_changed().unwrap_or(false);
+                    view.mark_unchanged();
+                    if behind && store.sync().await.is_ok() {
+                        behind = false;
+                    }
                     // Order: what was written before must be seen by a read behind it.
                     if !write(&store, &mut writes, &answers).await {
                         return;
                     }
-                    let answer = read(&store, reading).await;
-                    if answers.send(Input::Store { request, answer }).await.is_err() {
+                    let answer = if behind {
+                        StoreAnswer::Failed { retryable: true }
+                    } else {
+                        read(&store, reading).await
+                    };
+                    if answers
+                        .send(Input::Store { request, answer })
+                        .await
+                        .is_err()
+                    {
                         return;
                     }
                 }
@@ -71,8 +93,13 @@ async fn write(
         Ok(outcomes) => {
             let mut outcomes = outcomes.into_iter();
             for (request, count) in counts {
-                let answer = StoreAnswer::Written(outcomes.by_ref().take(count).map(outcome_in).collect());
-                if answers.send(Input::Store { request, answer }).await.is_err() {
+                let answer =
+                    StoreAnswer::Written(outcomes.by_ref().take(count).map(outcome_in).collect());
+                if answers
+                    .send(Input::Store { request, answer })
+                    .await
+                    .is_err()
+                {
                     return false;
                 }
             }
@@ -82,7 +109,11 @@ async fn write(
             let retryable = error.is_transient();
             for (request, _) in counts {
                 let answer = StoreAnswer::Failed { retryable };
-                if answers.send(Input::Store { request, answer }).await.is_err() {
+                if answers
+                    .send(Input::Store { request, answer })
+                    .await
+                    .is_err()
+                {
                     return false;
                 }
             }
@@ -93,18 +124,23 @@ async fn write(
 
 async fn read(store: &Store, op: StoreOp) -> StoreAnswer {
     let result = match op {
-        StoreOp::Load { user } => {
-            store.load_user(user.as_str()).await.map(|record| StoreAnswer::Loaded(record.map(record_in)))
-        }
+        StoreOp::Load { user } => store
+            .load_user(user.as_str())
+            .await
+            .map(|record| StoreAnswer::Loaded(record.map(record_in))),
         StoreOp::LoadOffline { user, after, limit } => store
             .load_offline(user.as_str(), after.unwrap_or(0), limit)
             .await
-            .map(|messages| StoreAnswer::Offline(messages.into_iter().filter_map(offline_in).collect())),
+            .map(|messages| {
+                StoreAnswer::Offline(messages.into_iter().filter_map(offline_in).collect())
+            }),
         StoreOp::Write(_) => unreachable!("writes are collected by the caller"),
     };
     result.unwrap_or_else(|error| {
         tracing::warn!(%error, "the store did not answer");
-        StoreAnswer::Failed { retryable: error.is_transient() }
+        StoreAnswer::Failed {
+            retryable: error.is_transient(),
+        }
     })
 }
 
@@ -113,29 +149,62 @@ fn write_out(write: home::Write) -> store::Write {
     use store::Write as To;
     let text = |user: &BareJid| user.as_str().to_owned();
     match write {
-        From::PutRosterEntry { user, entry, version } => {
-            To::PutRosterEntry { user: text(&user), version, entry: entry_out(entry) }
-        }
-        From::RemoveRosterEntry { user, contact, version } => {
-            To::RemoveRosterEntry { user: text(&user), version, jid: text(&contact) }
-        }
-        From::PutPendingIn { user, from, stanza } => {
-            To::PutPendingIn { user: text(&user), from: text(&from), stanza: stanza.bytes().to_vec() }
-        }
-        From::RemovePendingIn { user, from } => To::RemovePendingIn { user: text(&user), from: text(&from) },
-        From::PutOffline { user, id, stanza, stored_at_ms } => To::PutOffline {
+        From::PutRosterEntry {
+            user,
+            entry,
+            version,
+        } => To::PutRosterEntry {
+            user: text(&user),
+            version,
+            entry: entry_out(entry),
+        },
+        From::RemoveRosterEntry {
+            user,
+            contact,
+            version,
+        } => To::RemoveRosterEntry {
+            user: text(&user),
+            version,
+            jid: text(&contact),
+        },
+        From::PutPendingIn { user, from, stanza } => To::PutPendingIn {
+            user: text(&user),
+            from: text(&from),
+            stanza: stanza.bytes().to_vec(),
+        },
+        From::RemovePendingIn { user, from } => To::RemovePendingIn {
+            user: text(&user),
+            from: text(&from),
+        },
+        From::PutOffline {
+            user,
+            id,
+            stanza,
+            stored_at_ms,
+        } => To::PutOffline {
             user: text(&user),
             id: id.to_string().into_bytes(),
             stanza: stanza.bytes().to_vec(),
             stored_at_ms,
         },
-        From::RemoveOffline { user, id } => {
-            To::RemoveOffline { user: text(&user), ids: vec![id.to_string().into_bytes()] }
-        }
-        From::Block { user, jid } => To::Block { user: text(&user), jid: jid.as_str().to_owned() },
-        From::Unblock { user, jid } => To::Unblock { user: text(&user), jid: jid.as_str().to_owned() },
+        From::RemoveOffline { user, id } => To::RemoveOffline {
+            user: text(&user),
+            ids: vec![id.to_string().into_bytes()],
+        },
+        From::Block { user, jid } => To::Block {
+            user: text(&user),
+            jid: jid.as_str().to_owned(),
+        },
+        From::Unblock { user, jid } => To::Unblock {
+            user: text(&user),
+            jid: jid.as_str().to_owned(),
+        },
         From::UnblockAll { user } => To::UnblockAll { user: text(&user) },
-        From::SetLastLogout { user, at_ms } => To::SetLastLogout { user: text(&user), at_ms, status: None },
+        From::SetLastLogout { user, at_ms } => To::SetLastLogout {
+            user: text(&user),
+            at_ms,
+            status: None,
+        },
     }
 }
 
@@ -177,7 +246,11 @@ fn entry_in(entry: store::RosterEntry) -> Option<home::RosterItem> {
     Some(home::RosterItem {
         jid: kept("roster", BareJid::new(&entry.jid))?,
         name: entry.name.map(String::into_boxed_str),
-        groups: entry.groups.into_iter().map(String::into_boxed_str).collect(),
+        groups: entry
+            .groups
+            .into_iter()
+            .map(String::into_boxed_str)
+            .collect(),
         subscription,
         ask: entry.ask,
         approved: entry.approved,
@@ -198,16 +271,25 @@ fn record_in(record: store::UserRecord) -> home::UserRecord {
                 })
             })
             .collect(),
-        blocked: record.blocked.iter().filter_map(|jid| kept("block", Jid::new(jid))).collect(),
+        blocked: record
+            .blocked
+            .iter()
+            .filter_map(|jid| kept("block", Jid::new(jid)))
+            .collect(),
         last_logout_ms: record.last_logout_ms,
         offline_count: u64::from(record.offline_count),
     }
 }
 
 fn offline_in(message: store::OfflineMessage) -> Option<home::OfflineMessage> {
-    let id = std::str::from_utf8(&message.id).ok().and_then(|text| text.parse().ok());
+    let id = std::str::from_utf8(&message.id)
+        .ok()
+        .and_then(|text| text.parse().ok());
     let Some(id) = id else {
-        tracing::error!(kind = "offline", "a stored row has no readable id and was passed over");
+        tracing::error!(
+            kind = "offline",
+            "a stored row has no readable id and was passed over"
+        );
         return None;
     };
     Some(home::OfflineMessage {

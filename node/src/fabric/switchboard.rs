@@ -9,8 +9,8 @@ use entente_cluster::{ClusterView, Fence, NodeId};
 use entente_home_core::{
     DeliveryId, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
 };
-use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
+use entente_xmpp_core::stanza::Stanza;
 use tokio::sync::{mpsc, watch};
 
 use super::connections::Connections;
@@ -93,7 +93,10 @@ impl Switchboard {
 
     /// Connects the outbound streams; once, at the start.
     pub(crate) fn connect_outbound(&self, sink: Arc<dyn OutboundSink>) {
-        assert!(self.outbound.set(sink).is_ok(), "the outbound streams are connected once");
+        assert!(
+            self.outbound.set(sink).is_ok(),
+            "the outbound streams are connected once"
+        );
     }
 
     /// Whether we serve `domain`.
@@ -105,7 +108,8 @@ impl Switchboard {
     pub(crate) fn home(&self, user: &str) -> Option<(NodeId, u64)> {
         let view = self.view.borrow();
         let id = view.home_of(user)?;
-        view.member(id).map(|member| (id.clone(), member.generation))
+        view.member(id)
+            .map(|member| (id.clone(), member.generation))
     }
 
     /// A client's stanza, to the client's home. Waits for room.
@@ -117,11 +121,27 @@ impl Switchboard {
         user: &BareJid,
     ) -> Result<(), Unplaced> {
         match self.place(user.as_str()) {
-            Place::Here => {
-                self.shard(user.as_str()).edge.send(Input::FromClient { session, envelope, stanza }).await.map_err(|_| Unplaced)
-            }
+            Place::Here => self
+                .shard(user.as_str())
+                .edge
+                .send(Input::FromClient {
+                    session,
+                    envelope,
+                    stanza,
+                })
+                .await
+                .map_err(|_| Unplaced),
             Place::There(node) => {
-                self.mesh_send(&node, WireFrame::FromClient { session, envelope, stanza, hops: 1 }).await
+                self.mesh_send(
+                    &node,
+                    WireFrame::FromClient {
+                        session,
+                        envelope,
+                        stanza,
+                        hops: 1,
+                    },
+                )
+                .await
             }
             Place::Nowhere => Err(Unplaced),
         }
@@ -135,10 +155,23 @@ impl Switchboard {
         user: &BareJid,
     ) -> Result<(), Unplaced> {
         match self.place(user.as_str()) {
-            Place::Here => {
-                self.shard(user.as_str()).edge.send(Input::ToUser { envelope, stanza }).await.map_err(|_| Unplaced)
+            Place::Here => self
+                .shard(user.as_str())
+                .edge
+                .send(Input::ToUser { envelope, stanza })
+                .await
+                .map_err(|_| Unplaced),
+            Place::There(node) => {
+                self.mesh_send(
+                    &node,
+                    WireFrame::ToUser {
+                        envelope,
+                        stanza,
+                        hops: 1,
+                    },
+                )
+                .await
             }
-            Place::There(node) => self.mesh_send(&node, WireFrame::ToUser { envelope, stanza, hops: 1 }).await,
             Place::Nowhere => Err(Unplaced),
         }
     }
@@ -154,23 +187,54 @@ impl Switchboard {
         match self.place(user.as_str()) {
             Place::Here => {
                 let lane = &self.shard(user.as_str()).edge;
-                lane.send(Input::Bind { session, user, resource, request }).await.map_err(|_| Unplaced)
+                lane.send(Input::Bind {
+                    session,
+                    user,
+                    resource,
+                    request,
+                })
+                .await
+                .map_err(|_| Unplaced)
             }
-            Place::There(node) => self.mesh_send(&node, WireFrame::Bind { session, user, resource, request }).await,
+            Place::There(node) => {
+                self.mesh_send(
+                    &node,
+                    WireFrame::Bind {
+                        session,
+                        user,
+                        resource,
+                        request,
+                    },
+                )
+                .await
+            }
             Place::Nowhere => Err(Unplaced),
         }
     }
 
     /// A session makes itself known to the home that its user has now.
-    pub(crate) async fn register(&self, session: SessionKey, snapshot: SessionSnapshot) -> Result<(), Unplaced> {
+    pub(crate) async fn register(
+        &self,
+        session: SessionKey,
+        snapshot: SessionSnapshot,
+    ) -> Result<(), Unplaced> {
         let user = snapshot.full.to_bare();
         match self.place(user.as_str()) {
             Place::Here => {
                 let lane = &self.shard(user.as_str()).edge;
-                lane.send(Input::Register { session, snapshot }).await.map_err(|_| Unplaced)
+                lane.send(Input::Register { session, snapshot })
+                    .await
+                    .map_err(|_| Unplaced)
             }
             Place::There(node) => {
-                self.mesh_send(&node, WireFrame::Register { session, snapshot: Box::new(snapshot) }).await
+                self.mesh_send(
+                    &node,
+                    WireFrame::Register {
+                        session,
+                        snapshot: Box::new(snapshot),
+                    },
+                )
+                .await
             }
             Place::Nowhere => Err(Unplaced),
         }
@@ -187,9 +251,25 @@ impl Switchboard {
         match self.place(user.as_str()) {
             Place::Here => {
                 let lane = &self.shard(user.as_str()).edge;
-                lane.send(Input::SessionEnded { session, full, reason }).await.map_err(|_| Unplaced)
+                lane.send(Input::SessionEnded {
+                    session,
+                    full,
+                    reason,
+                })
+                .await
+                .map_err(|_| Unplaced)
             }
-            Place::There(node) => self.mesh_send(&node, WireFrame::SessionEnded { session, full, reason }).await,
+            Place::There(node) => {
+                self.mesh_send(
+                    &node,
+                    WireFrame::SessionEnded {
+                        session,
+                        full,
+                        reason,
+                    },
+                )
+                .await
+            }
             Place::Nowhere => Err(Unplaced),
         }
     }
@@ -204,8 +284,16 @@ impl Switchboard {
     ) -> Result<(), Unplaced> {
         match self.place(user.as_str()) {
             Place::Here => {
-                let input = if failed { Input::DeliveryFailed { session, ids } } else { Input::Delivered { session, ids } };
-                self.shard(user.as_str()).inner.send(input).await.map_err(|_| Unplaced)
+                let input = if failed {
+                    Input::DeliveryFailed { session, ids }
+                } else {
+                    Input::Delivered { session, ids }
+                };
+                self.shard(user.as_str())
+                    .inner
+                    .send(input)
+                    .await
+                    .map_err(|_| Unplaced)
             }
             Place::There(node) => {
                 let frame = if failed {
@@ -221,15 +309,29 @@ impl Switchboard {
 
     /// An error for one of our users, made on this node.
     pub(crate) fn bounce(&self, stanza: Stanza) {
-        let Some(user) = stanza.to().map(Jid::to_bare) else { return };
+        let Some(user) = stanza.to().map(Jid::to_bare) else {
+            return;
+        };
         match self.place(user.as_str()) {
             Place::Here => {
-                if self.shard(user.as_str()).inner.try_send(Input::Bounced { stanza }).is_err() {
+                if self
+                    .shard(user.as_str())
+                    .inner
+                    .try_send(Input::Bounced { stanza })
+                    .is_err()
+                {
                     metrics::counter!("entente_bounces_dropped_total").increment(1);
                 }
             }
             Place::There(node) => {
-                let sent = self.try_mesh(&node, WireFrame::ToUser { envelope: None, stanza, hops: 1 });
+                let sent = self.try_mesh(
+                    &node,
+                    WireFrame::ToUser {
+                        envelope: None,
+                        stanza,
+                        hops: 1,
+                    },
+                );
                 if sent.is_err() {
                     metrics::counter!("entente_bounces_dropped_total").increment(1);
                 }
@@ -240,28 +342,66 @@ impl Switchboard {
 
     /// Carries out what a shard wants, except `Store`, which is the shard driver's. Answers that the
     /// core has to hear at once go into `feedback`.
-    pub(crate) fn perform(&self, output: Output, batch: &mut ReceiptBatch, feedback: &mut Vec<Input>) {
+    pub(crate) fn perform(
+        &self,
+        output: Output,
+        batch: &mut ReceiptBatch,
+        feedback: &mut Vec<Input>,
+    ) {
         match output {
-            Output::ToSession { session, delivery, envelope, stanza } => {
+            Output::ToSession {
+                session,
+                delivery,
+                envelope,
+                stanza,
+            } => {
                 let refused = match self.connections.get(&session) {
-                    Some(inbox) => inbox.push(Item::Deliver { delivery, envelope, stanza }).is_err(),
+                    Some(inbox) => inbox
+                        .push(Item::Deliver {
+                            delivery,
+                            envelope,
+                            stanza,
+                        })
+                        .is_err(),
                     None if self.connections.is_local(&session) => true,
                     None => self
-                        .try_mesh_by_name(&session.edge, WireFrame::ToSession { session: session.clone(), delivery, envelope, stanza })
+                        .try_mesh_by_name(
+                            &session.edge,
+                            WireFrame::ToSession {
+                                session: session.clone(),
+                                delivery,
+                                envelope,
+                                stanza,
+                            },
+                        )
                         .is_err(),
                 };
                 if let (true, Some(id)) = (refused, delivery) {
-                    feedback.push(Input::DeliveryFailed { session, ids: vec![id] });
+                    feedback.push(Input::DeliveryFailed {
+                        session,
+                        ids: vec![id],
+                    });
                 }
             }
-            Output::BindResult { session, request, result } => match self.connections.get(&session) {
+            Output::BindResult {
+                session,
+                request,
+                result,
+            } => match self.connections.get(&session) {
                 Some(inbox) => {
                     // A connection that is gone needs no answer; its end is on the way.
                     let _gone = inbox.push(Item::BindResult { request, result });
                 }
                 None => {
                     let edge = Arc::clone(&session.edge);
-                    let _gone = self.try_mesh_by_name(&edge, WireFrame::BindResult { session, request, result });
+                    let _gone = self.try_mesh_by_name(
+                        &edge,
+                        WireFrame::BindResult {
+                            session,
+                            request,
+                            result,
+                        },
+                    );
                 }
             },
             Output::EndSession { session, reason } => match self.connections.get(&session) {
@@ -270,7 +410,8 @@ impl Switchboard {
                 }
                 None => {
                     let edge = Arc::clone(&session.edge);
-                    let _gone = self.try_mesh_by_name(&edge, WireFrame::EndSession { session, reason });
+                    let _gone =
+                        self.try_mesh_by_name(&edge, WireFrame::EndSession { session, reason });
                 }
             },
             Output::Route { envelope, stanza } => self.route(envelope, stanza, 0, batch),
@@ -281,7 +422,13 @@ impl Switchboard {
     }
 
     /// Sends a stanza on by its `to`, never waiting.
-    fn route(&self, envelope: Option<EnvelopeId>, stanza: Stanza, hops: u32, batch: &mut ReceiptBatch) {
+    fn route(
+        &self,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+        batch: &mut ReceiptBatch,
+    ) {
         let Some(to) = stanza.to() else {
             debug_assert!(false, "a routed stanza has an address");
             return;
@@ -305,28 +452,53 @@ impl Switchboard {
         hops: u32,
     ) -> Result<(), Unplaced> {
         match self.place(user.as_str()) {
-            Place::Here => {
-                self.shard(user.as_str()).inner.try_send(Input::ToUser { envelope, stanza }).map_err(|_| Unplaced)
-            }
-            Place::There(node) if hops < MAX_HOPS => {
-                self.try_mesh(&node, WireFrame::ToUser { envelope, stanza, hops: hops + 1 })
-            }
+            Place::Here => self
+                .shard(user.as_str())
+                .inner
+                .try_send(Input::ToUser { envelope, stanza })
+                .map_err(|_| Unplaced),
+            Place::There(node) if hops < MAX_HOPS => self.try_mesh(
+                &node,
+                WireFrame::ToUser {
+                    envelope,
+                    stanza,
+                    hops: hops + 1,
+                },
+            ),
             _ => Err(Unplaced),
         }
     }
 
-    fn route_out(&self, envelope: Option<EnvelopeId>, stanza: Stanza, hops: u32) -> Result<(), Unplaced> {
-        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else { return Err(Unplaced) };
+    fn route_out(
+        &self,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+    ) -> Result<(), Unplaced> {
+        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else {
+            return Err(Unplaced);
+        };
         let node = {
             let view = self.view.borrow();
-            view.outbound_for(from.to_bare().as_str(), to.domain()).cloned()
+            view.outbound_for(from.to_bare().as_str(), to.domain())
+                .cloned()
         };
         match node {
             Some(node) if node == self.local || hops >= MAX_HOPS => {
-                self.outbound.get().ok_or(Unplaced)?.submit(OutboundItem { envelope, stanza });
+                self.outbound
+                    .get()
+                    .ok_or(Unplaced)?
+                    .submit(OutboundItem { envelope, stanza });
                 Ok(())
             }
-            Some(node) => self.try_mesh(&node, WireFrame::Outbound { envelope, stanza, hops: hops + 1 }),
+            Some(node) => self.try_mesh(
+                &node,
+                WireFrame::Outbound {
+                    envelope,
+                    stanza,
+                    hops: hops + 1,
+                },
+            ),
             None => Err(Unplaced),
         }
     }
@@ -335,17 +507,33 @@ impl Switchboard {
     /// that node's link; shards wait for nobody, so this ends.
     pub(crate) async fn arrived(&self, frame: WireFrame, batch: &mut ReceiptBatch) {
         match frame {
-            WireFrame::FromClient { session, envelope, stanza, hops } => {
-                let Some(user) = stanza.from().map(Jid::to_bare) else { return };
+            WireFrame::FromClient {
+                session,
+                envelope,
+                stanza,
+                hops,
+            } => {
+                let Some(user) = stanza.from().map(Jid::to_bare) else {
+                    return;
+                };
                 match self.place(user.as_str()) {
                     Place::Here => {
-                        let input = Input::FromClient { session, envelope: envelope.clone(), stanza };
+                        let input = Input::FromClient {
+                            session,
+                            envelope: envelope.clone(),
+                            stanza,
+                        };
                         if self.shard(user.as_str()).edge.send(input).await.is_err() {
                             batch.retry(envelope);
                         }
                     }
                     Place::There(node) if hops < MAX_HOPS => {
-                        let frame = WireFrame::FromClient { session, envelope: envelope.clone(), stanza, hops: hops + 1 };
+                        let frame = WireFrame::FromClient {
+                            session,
+                            envelope: envelope.clone(),
+                            stanza,
+                            hops: hops + 1,
+                        };
                         if self.try_mesh(&node, frame).is_err() {
                             batch.retry(envelope);
                         }
@@ -353,23 +541,48 @@ impl Switchboard {
                     _ => batch.retry(envelope),
                 }
             }
-            WireFrame::ToUser { envelope, stanza, hops } => {
-                let Some(user) = stanza.to().map(Jid::to_bare) else { return };
+            WireFrame::ToUser {
+                envelope,
+                stanza,
+                hops,
+            } => {
+                let Some(user) = stanza.to().map(Jid::to_bare) else {
+                    return;
+                };
                 if let Place::Here = self.place(user.as_str()) {
-                    let input = Input::ToUser { envelope: envelope.clone(), stanza };
-                    if self.shard(user.as_str()).edge.send(input).await.is_err() && let Some(envelope) = envelope {
+                    let input = Input::ToUser {
+                        envelope: envelope.clone(),
+                        stanza,
+                    };
+                    if self.shard(user.as_str()).edge.send(input).await.is_err()
+                        && let Some(envelope) = envelope
+                    {
                         batch.retry(envelope);
                     }
                 } else {
                     self.route(envelope, stanza, hops, batch);
                 }
             }
-            WireFrame::Outbound { envelope, stanza, hops } => self.route(envelope, stanza, hops, batch),
-            WireFrame::ToSession { session, delivery, envelope, stanza } => {
-                let taken = self
-                    .connections
-                    .get(&session)
-                    .is_some_and(|inbox| inbox.push(Item::Deliver { delivery, envelope, stanza: stanza.clone() }).is_ok());
+            WireFrame::Outbound {
+                envelope,
+                stanza,
+                hops,
+            } => self.route(envelope, stanza, hops, batch),
+            WireFrame::ToSession {
+                session,
+                delivery,
+                envelope,
+                stanza,
+            } => {
+                let taken = self.connections.get(&session).is_some_and(|inbox| {
+                    inbox
+                        .push(Item::Deliver {
+                            delivery,
+                            envelope,
+                            stanza: stanza.clone(),
+                        })
+                        .is_ok()
+                });
                 if let (false, Some(id)) = (taken, delivery) {
                     // The home finds the failed delivery by session and id; the user names the home.
                     if let Some(user) = stanza.to().map(Jid::to_bare) {
@@ -383,11 +596,27 @@ impl Switchboard {
             WireFrame::Retry(holders) => {
                 self.send_receipts(holders, true);
             }
-            WireFrame::Bind { session, user, resource, request } => {
+            WireFrame::Bind {
+                session,
+                user,
+                resource,
+                request,
+            } => {
                 let lane = &self.shard(user.as_str()).edge;
-                let _stopping = lane.send(Input::Bind { session, user: user.clone(), resource, request }).await;
+                let _stopping = lane
+                    .send(Input::Bind {
+                        session,
+                        user: user.clone(),
+                        resource,
+                        request,
+                    })
+                    .await;
             }
-            WireFrame::BindResult { session, request, result } => {
+            WireFrame::BindResult {
+                session,
+                request,
+                result,
+            } => {
                 if let Some(inbox) = self.connections.get(&session) {
                     let _gone = inbox.push(Item::BindResult { request, result });
                 }
@@ -395,12 +624,27 @@ impl Switchboard {
             WireFrame::Register { session, snapshot } => {
                 let user = snapshot.full.to_bare();
                 let lane = &self.shard(user.as_str()).edge;
-                let _stopping = lane.send(Input::Register { session, snapshot: *snapshot }).await;
+                let _stopping = lane
+                    .send(Input::Register {
+                        session,
+                        snapshot: *snapshot,
+                    })
+                    .await;
             }
-            WireFrame::SessionEnded { session, full, reason } => {
+            WireFrame::SessionEnded {
+                session,
+                full,
+                reason,
+            } => {
                 let user = full.to_bare();
                 let lane = &self.shard(user.as_str()).edge;
-                let _stopping = lane.send(Input::SessionEnded { session, full, reason }).await;
+                let _stopping = lane
+                    .send(Input::SessionEnded {
+                        session,
+                        full,
+                        reason,
+                    })
+                    .await;
             }
             WireFrame::EndSession { session, reason } => {
                 if let Some(inbox) = self.connections.get(&session) {
@@ -409,12 +653,24 @@ impl Switchboard {
             }
             WireFrame::Delivered { session, ids } => {
                 for (lanes, ids) in self.by_shard(ids) {
-                    let _stopping = lanes.inner.send(Input::Delivered { session: session.clone(), ids }).await;
+                    let _stopping = lanes
+                        .inner
+                        .send(Input::Delivered {
+                            session: session.clone(),
+                            ids,
+                        })
+                        .await;
                 }
             }
             WireFrame::DeliveryFailed { session, ids } => {
                 for (lanes, ids) in self.by_shard(ids) {
-                    let _stopping = lanes.inner.send(Input::DeliveryFailed { session: session.clone(), ids }).await;
+                    let _stopping = lanes
+                        .inner
+                        .send(Input::DeliveryFailed {
+                            session: session.clone(),
+                            ids,
+                        })
+                        .await;
                 }
             }
         }
@@ -441,7 +697,11 @@ impl Switchboard {
         }
         let mut refused = Vec::new();
         for (edge, list) in elsewhere {
-            let frame = if retry { WireFrame::Retry(list.clone()) } else { WireFrame::Receipts(list.clone()) };
+            let frame = if retry {
+                WireFrame::Retry(list.clone())
+            } else {
+                WireFrame::Receipts(list.clone())
+            };
             // A holder on a node that is gone is gone as well.
             if self.knows(&edge) && self.try_mesh_by_name(&edge, frame).is_err() {
                 refused.extend(list);
@@ -478,7 +738,11 @@ impl Switchboard {
     }
 
     fn knows(&self, edge: &str) -> bool {
-        self.view.borrow().members.iter().any(|member| member.id.as_str() == edge)
+        self.view
+            .borrow()
+            .members
+            .iter()
+            .any(|member| member.id.as_str() == edge)
     }
 
     fn place(&self, user: &str) -> Place {

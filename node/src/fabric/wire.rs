@@ -8,26 +8,69 @@ use entente_home_core::{
     BindError, DeliveryId, EndReason, EnvelopeId, SessionEndReason, SessionKey, SessionSnapshot,
 };
 use entente_proto::node::v1 as proto;
-use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
+use entente_xmpp_core::stanza::Stanza;
 use prost::Message;
 
 /// What nodes tell each other about users, sessions and streams.
 #[derive(Debug, Clone)]
 pub(crate) enum WireFrame {
-    FromClient { session: SessionKey, envelope: EnvelopeId, stanza: Stanza, hops: u32 },
-    ToUser { envelope: Option<EnvelopeId>, stanza: Stanza, hops: u32 },
-    ToSession { session: SessionKey, delivery: Option<DeliveryId>, envelope: Option<EnvelopeId>, stanza: Stanza },
-    Outbound { envelope: Option<EnvelopeId>, stanza: Stanza, hops: u32 },
+    FromClient {
+        session: SessionKey,
+        envelope: EnvelopeId,
+        stanza: Stanza,
+        hops: u32,
+    },
+    ToUser {
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+    },
+    ToSession {
+        session: SessionKey,
+        delivery: Option<DeliveryId>,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+    },
+    Outbound {
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+    },
     Receipts(Vec<(SessionKey, Vec<u64>)>),
     Retry(Vec<(SessionKey, Vec<u64>)>),
-    Bind { session: SessionKey, user: BareJid, resource: Option<String>, request: u64 },
-    BindResult { session: SessionKey, request: u64, result: Result<FullJid, BindError> },
-    Register { session: SessionKey, snapshot: Box<SessionSnapshot> },
-    SessionEnded { session: SessionKey, full: FullJid, reason: SessionEndReason },
-    EndSession { session: SessionKey, reason: EndReason },
-    Delivered { session: SessionKey, ids: Vec<DeliveryId> },
-    DeliveryFailed { session: SessionKey, ids: Vec<DeliveryId> },
+    Bind {
+        session: SessionKey,
+        user: BareJid,
+        resource: Option<String>,
+        request: u64,
+    },
+    BindResult {
+        session: SessionKey,
+        request: u64,
+        result: Result<FullJid, BindError>,
+    },
+    Register {
+        session: SessionKey,
+        snapshot: Box<SessionSnapshot>,
+    },
+    SessionEnded {
+        session: SessionKey,
+        full: FullJid,
+        reason: SessionEndReason,
+    },
+    EndSession {
+        session: SessionKey,
+        reason: EndReason,
+    },
+    Delivered {
+        session: SessionKey,
+        ids: Vec<DeliveryId>,
+    },
+    DeliveryFailed {
+        session: SessionKey,
+        ids: Vec<DeliveryId>,
+    },
 }
 
 /// A frame that another node should not have sent; it is counted and dropped.
@@ -50,54 +93,98 @@ impl WireFrame {
     pub(crate) fn encode(self) -> Bytes {
         use proto::frame::Body;
         let body = match self {
-            Self::FromClient { session, envelope, stanza, hops } => Body::ToHome(proto::FromClient {
+            Self::FromClient {
+                session,
+                envelope,
+                stanza,
+                hops,
+            } => Body::ToHome(proto::FromClient {
                 session: Some(key_out(&session)),
                 envelope: Some(envelope_out(&envelope)),
                 stanza: stanza.bytes().clone(),
                 hops,
             }),
-            Self::ToUser { envelope, stanza, hops } => Body::ToUser(proto::ToUser {
+            Self::ToUser {
+                envelope,
+                stanza,
+                hops,
+            } => Body::ToUser(proto::ToUser {
                 envelope: envelope.as_ref().map(envelope_out),
                 stanza: stanza.bytes().clone(),
                 hops,
             }),
-            Self::ToSession { session, delivery, envelope, stanza } => Body::ToSession(proto::ToSession {
+            Self::ToSession {
+                session,
+                delivery,
+                envelope,
+                stanza,
+            } => Body::ToSession(proto::ToSession {
                 session: Some(key_out(&session)),
                 delivery: delivery.map_or(0, |id| id.0),
                 envelope: envelope.as_ref().map(envelope_out),
                 stanza: stanza.bytes().clone(),
             }),
-            Self::Outbound { envelope, stanza, hops } => Body::Outbound(proto::Outbound {
+            Self::Outbound {
+                envelope,
+                stanza,
+                hops,
+            } => Body::Outbound(proto::Outbound {
                 envelope: envelope.as_ref().map(envelope_out),
                 stanza: stanza.bytes().clone(),
                 hops,
             }),
-            Self::Receipts(holders) => Body::Receipts(proto::Receipts { holders: holders_out(holders) }),
-            Self::Retry(holders) => Body::Retry(proto::Retry { holders: holders_out(holders) }),
-            Self::Bind { session, user, resource, request } => Body::Bind(proto::Bind {
+            Self::Receipts(holders) => Body::Receipts(proto::Receipts {
+                holders: holders_out(holders),
+            }),
+            Self::Retry(holders) => Body::Retry(proto::Retry {
+                holders: holders_out(holders),
+            }),
+            Self::Bind {
+                session,
+                user,
+                resource,
+                request,
+            } => Body::Bind(proto::Bind {
                 session: Some(key_out(&session)),
                 user: user.as_str().to_owned(),
                 resource,
                 request,
             }),
-            Self::BindResult { session, request, result } => Body::BindResult(proto::BindResult {
+            Self::BindResult {
+                session,
+                request,
+                result,
+            } => Body::BindResult(proto::BindResult {
                 session: Some(key_out(&session)),
                 request,
                 result: Some(match result {
                     Ok(full) => proto::bind_result::Result::Bound(full.as_str().to_owned()),
-                    Err(error) => proto::bind_result::Result::Refused(refusal_out(error).to_owned()),
+                    Err(error) => {
+                        proto::bind_result::Result::Refused(refusal_out(error).to_owned())
+                    }
                 }),
             }),
             Self::Register { session, snapshot } => Body::Register(proto::Register {
                 session: Some(key_out(&session)),
                 full: snapshot.full.as_str().to_owned(),
-                presence: snapshot.presence.as_ref().map(|presence| presence.bytes().clone()),
+                presence: snapshot
+                    .presence
+                    .as_ref()
+                    .map(|presence| presence.bytes().clone()),
                 carbons: snapshot.carbons,
                 roster_interested: snapshot.roster_interested,
                 blocklist_interested: snapshot.blocklist_interested,
-                directed: snapshot.directed.iter().map(|jid| jid.as_str().to_owned()).collect(),
+                directed: snapshot
+                    .directed
+                    .iter()
+                    .map(|jid| jid.as_str().to_owned())
+                    .collect(),
             }),
-            Self::SessionEnded { session, full, reason } => Body::SessionEnded(proto::SessionEnded {
+            Self::SessionEnded {
+                session,
+                full,
+                reason,
+            } => Body::SessionEnded(proto::SessionEnded {
                 session: Some(key_out(&session)),
                 full: full.as_str().to_owned(),
                 reason: match reason {
@@ -131,7 +218,9 @@ impl WireFrame {
     /// Reads a frame of a link.
     pub(crate) fn decode(bytes: Bytes) -> Result<Self, WireFault> {
         use proto::frame::Body;
-        let body = proto::Frame::decode(bytes)?.body.ok_or(WireFault::Incomplete)?;
+        let body = proto::Frame::decode(bytes)?
+            .body
+            .ok_or(WireFault::Incomplete)?;
         Ok(match body {
             Body::ToHome(frame) => Self::FromClient {
                 session: key_in(frame.session)?,
@@ -217,7 +306,11 @@ impl WireFrame {
 }
 
 fn key_out(key: &SessionKey) -> proto::SessionKey {
-    proto::SessionKey { edge: key.edge.as_ref().to_owned(), epoch: key.epoch, conn: key.conn }
+    proto::SessionKey {
+        edge: key.edge.as_ref().to_owned(),
+        epoch: key.epoch,
+        conn: key.conn,
+    }
 }
 
 fn key_in(key: Option<proto::SessionKey>) -> Result<SessionKey, WireFault> {
@@ -225,28 +318,46 @@ fn key_in(key: Option<proto::SessionKey>) -> Result<SessionKey, WireFault> {
     if key.edge.is_empty() || key.edge.len() > 63 {
         return Err(WireFault::Address);
     }
-    Ok(SessionKey { edge: Arc::from(key.edge), epoch: key.epoch, conn: key.conn })
+    Ok(SessionKey {
+        edge: Arc::from(key.edge),
+        epoch: key.epoch,
+        conn: key.conn,
+    })
 }
 
 fn envelope_out(envelope: &EnvelopeId) -> proto::EnvelopeId {
-    proto::EnvelopeId { holder: Some(key_out(&envelope.holder)), seq: envelope.seq }
+    proto::EnvelopeId {
+        holder: Some(key_out(&envelope.holder)),
+        seq: envelope.seq,
+    }
 }
 
 fn envelope_in(envelope: Option<proto::EnvelopeId>) -> Result<Option<EnvelopeId>, WireFault> {
     envelope
-        .map(|envelope| Ok(EnvelopeId { holder: key_in(envelope.holder)?, seq: envelope.seq }))
+        .map(|envelope| {
+            Ok(EnvelopeId {
+                holder: key_in(envelope.holder)?,
+                seq: envelope.seq,
+            })
+        })
         .transpose()
 }
 
 fn holders_out(holders: Vec<(SessionKey, Vec<u64>)>) -> Vec<proto::HolderSeqs> {
     holders
         .into_iter()
-        .map(|(holder, seqs)| proto::HolderSeqs { holder: Some(key_out(&holder)), seqs })
+        .map(|(holder, seqs)| proto::HolderSeqs {
+            holder: Some(key_out(&holder)),
+            seqs,
+        })
         .collect()
 }
 
 fn holders_in(holders: Vec<proto::HolderSeqs>) -> Result<Vec<(SessionKey, Vec<u64>)>, WireFault> {
-    holders.into_iter().map(|holder| Ok((key_in(holder.holder)?, holder.seqs))).collect()
+    holders
+        .into_iter()
+        .map(|holder| Ok((key_in(holder.holder)?, holder.seqs)))
+        .collect()
 }
 
 fn stanza_in(bytes: Bytes) -> Result<Stanza, WireFault> {
@@ -265,7 +376,10 @@ const REFUSALS: [(BindError, &str); 4] = [
 ];
 
 fn refusal_out(error: BindError) -> &'static str {
-    REFUSALS.iter().find(|(known, _)| *known == error).map_or("internal-server-error", |(_, name)| name)
+    REFUSALS
+        .iter()
+        .find(|(known, _)| *known == error)
+        .map_or("internal-server-error", |(_, name)| name)
 }
 
 fn refusal_in(condition: &str) -> Result<BindError, WireFault> {

@@ -30,7 +30,11 @@ pub(crate) enum Refusal {
 
 impl Admission {
     pub(crate) fn new(max: usize, max_per_address: usize) -> Arc<Self> {
-        Arc::new(Self { max, max_per_address, counts: Mutex::default() })
+        Arc::new(Self {
+            max,
+            max_per_address,
+            counts: Mutex::default(),
+        })
     }
 
     /// Admits a connection of `address`. The permit counts until it is dropped.
@@ -46,7 +50,10 @@ impl Admission {
         }
         *of_address += 1;
         counts.all += 1;
-        Ok(Permit { admission: Arc::clone(self), unauthenticated: Some(address) })
+        Ok(Permit {
+            admission: Arc::clone(self),
+            unauthenticated: Some(address),
+        })
     }
 
     /// Connections admitted now.
@@ -108,7 +115,10 @@ mod tests {
         let _other = admission.admit(IpAddr::from([192, 0, 2, 2])).unwrap();
         first.authenticated();
         let _third = admission.admit(one).unwrap();
-        assert_eq!(admission.admit(IpAddr::from([192, 0, 2, 3])).unwrap_err(), Refusal::Full);
+        assert_eq!(
+            admission.admit(IpAddr::from([192, 0, 2, 3])).unwrap_err(),
+            Refusal::Full
+        );
         drop(second);
         assert_eq!(admission.open(), 3);
     }

@@ -109,7 +109,12 @@ impl Io {
         let _late = tokio::time::timeout(std::time::Duration::from_secs(2), goodbye).await;
     }
 
-    fn poll_write_out(&mut self, cx: &mut Context<'_>, out: &mut BytesMut, needs_flush: &mut bool) -> Poll<IoEvent> {
+    fn poll_write_out(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut BytesMut,
+        needs_flush: &mut bool,
+    ) -> Poll<IoEvent> {
         if out.is_empty() && !*needs_flush {
             return Poll::Pending;
         }
@@ -134,7 +139,11 @@ impl Io {
         }
     }
 
-    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<std::io::Result<()>> {
+    fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
         match self {
             Self::Plain(io) => Pin::new(io).poll_read(cx, buffer),
             Self::Server(io) => Pin::new(io).poll_read(cx, buffer),

@@ -15,7 +15,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address} ({purpose}): {source}; free the port or choose another address in the configuration")]
+#[error(
+    "cannot listen on {address} ({purpose}): {source}; free the port or choose another address in the configuration"
+)]
 pub(crate) struct ListenError {
     pub(crate) address: SocketAddr,
     pub(crate) purpose: &'static str,
@@ -25,7 +27,11 @@ pub(crate) struct ListenError {
 /// Opens one listening socket.
 pub(crate) fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpListener, ListenError> {
     let open = || -> io::Result<TcpListener> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::STREAM,
+            Some(Protocol::TCP),
+        )?;
         socket.set_reuse_address(true)?;
         if address.is_ipv6() {
             // `[::]` serves IPv4 as well, whatever the system's default is.
@@ -38,10 +44,18 @@ pub(crate) fn bind(address: SocketAddr, purpose: &'static str) -> Result<TcpList
     };
     match open() {
         // A machine without IPv6: the same for IPv4.
-        Err(error) if address.is_ipv6() && address.ip().is_unspecified() && error.raw_os_error() == Some(97) => {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.raw_os_error() == Some(97) =>
+        {
             bind(SocketAddr::from(([0, 0, 0, 0], address.port())), purpose)
         }
-        result => result.map_err(|source| ListenError { address, purpose, source }),
+        result => result.map_err(|source| ListenError {
+            address,
+            purpose,
+            source,
+        }),
     }
 }
 
@@ -100,6 +114,8 @@ async fn closed(open: &mut watch::Receiver<bool>) -> bool {
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),
-        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
     )
 }

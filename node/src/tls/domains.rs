@@ -39,14 +39,25 @@ impl DomainCertificates {
         let current = Arc::new(ArcSwap::from_pointee(Set::load(domains)?));
         let resolver = Arc::new(BySni(Arc::clone(&current)));
         let base = || ServerConfig::builder();
-        let mut for_clients = base().with_no_client_auth().with_cert_resolver(resolver.clone());
-        let mut for_peers = base().with_client_cert_verifier(ProofLater::new()).with_cert_resolver(resolver);
-        for (config, protocol) in [(&mut for_clients, "xmpp-client"), (&mut for_peers, "xmpp-server")] {
+        let mut for_clients = base()
+            .with_no_client_auth()
+            .with_cert_resolver(resolver.clone());
+        let mut for_peers = base()
+            .with_client_cert_verifier(ProofLater::new())
+            .with_cert_resolver(resolver);
+        for (config, protocol) in [
+            (&mut for_clients, "xmpp-client"),
+            (&mut for_peers, "xmpp-server"),
+        ] {
             // XEP-0368: the ALPN name of direct TLS; a peer that sends none is served as well.
             config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
             config.send_tls13_tickets = 1;
         }
-        Ok(Self { current, for_clients: Arc::new(for_clients), for_peers: Arc::new(for_peers) })
+        Ok(Self {
+            current,
+            for_clients: Arc::new(for_clients),
+            for_peers: Arc::new(for_peers),
+        })
     }
 
     /// Reads the files again. On an error the old certificates stay.
@@ -67,7 +78,11 @@ impl DomainCertificates {
 
     /// TLS settings for a stream that we open as `domain` (A-labels).
     pub(crate) fn outbound(&self, domain: &str) -> Option<Arc<ClientConfig>> {
-        self.current.load().by_name.get(domain).map(|entry| Arc::clone(&entry.outbound))
+        self.current
+            .load()
+            .by_name
+            .get(domain)
+            .map(|entry| Arc::clone(&entry.outbound))
     }
 
     /// The certificate that a client which named `server_name` was shown: for tls-server-end-point.
@@ -82,15 +97,24 @@ impl Set {
         let mut fallback = None;
         for (domain, config) in domains {
             let identity = Identity::load(&config.certificate_file, &config.private_key_file)?;
-            let ascii = entente_xmpp_core::jid::domain_to_ascii(domain).map_or_else(|_| domain.clone(), |name| name.into_owned());
+            let ascii = entente_xmpp_core::jid::domain_to_ascii(domain)
+                .map_or_else(|_| domain.clone(), |name| name.into_owned());
             check_names(&identity, config, &ascii)?;
             let certified = Arc::new(identity.certified()?);
             fallback.get_or_insert_with(|| Arc::clone(&certified));
             let outbound = ClientConfig::builder()
                 .dangerous()
                 .with_custom_certificate_verifier(ProofLater::new())
-                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(&certified))));
-            by_name.insert(ascii, Entry { certified, outbound: Arc::new(outbound) });
+                .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
+                    &certified,
+                ))));
+            by_name.insert(
+                ascii,
+                Entry {
+                    certified,
+                    outbound: Arc::new(outbound),
+                },
+            );
         }
         let fallback = fallback.expect("the configuration check demands a local domain");
         Ok(Self { by_name, fallback })
@@ -105,12 +129,20 @@ impl Set {
 fn check_names(identity: &Identity, config: &DomainConfig, ascii: &str) -> Result<(), TlsError> {
     let file = || config.certificate_file.clone();
     let leaf = &identity.chain[0];
-    let end_entity = webpki::EndEntityCert::try_from(leaf).map_err(|_| TlsError::NotX509 { file: file() })?;
-    let name = rustls_pki_types::ServerName::try_from(ascii.to_owned())
-        .map_err(|_| TlsError::MissingName { file: file(), name: ascii.to_owned() })?;
+    let end_entity =
+        webpki::EndEntityCert::try_from(leaf).map_err(|_| TlsError::NotX509 { file: file() })?;
+    let name = rustls_pki_types::ServerName::try_from(ascii.to_owned()).map_err(|_| {
+        TlsError::MissingName {
+            file: file(),
+            name: ascii.to_owned(),
+        }
+    })?;
     end_entity
         .verify_is_valid_for_subject_name(&name)
-        .map_err(|_| TlsError::MissingName { file: file(), name: ascii.to_owned() })
+        .map_err(|_| TlsError::MissingName {
+            file: file(),
+            name: ascii.to_owned(),
+        })
 }
 
 struct BySni(Arc<ArcSwap<Set>>);

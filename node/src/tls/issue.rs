@@ -28,7 +28,11 @@ pub(crate) struct Authority {
 
 impl Authority {
     /// Makes a new CA and writes `ca.pem` and `ca.key` into `folder`.
-    pub(crate) fn create(folder: &Path, name: &str, now: std::time::SystemTime) -> Result<Self, TlsError> {
+    pub(crate) fn create(
+        folder: &Path,
+        name: &str,
+        now: std::time::SystemTime,
+    ) -> Result<Self, TlsError> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name = common_name(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -37,26 +41,45 @@ impl Authority {
         let key = KeyPair::generate()?;
         let certificate = params.self_signed(&key)?;
         write(&folder.join("ca.pem"), certificate.pem().as_bytes(), 0o644)?;
-        write(&folder.join("ca.key"), key.serialize_pem().as_bytes(), 0o400)?;
-        Ok(Self { issuer: Issuer::new(params, key) })
+        write(
+            &folder.join("ca.key"),
+            key.serialize_pem().as_bytes(),
+            0o400,
+        )?;
+        Ok(Self {
+            issuer: Issuer::new(params, key),
+        })
     }
 
     /// Reads a CA from its two files.
     pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let key_der = PrivateKeyDer::from_pem_file(key)
-            .map_err(|source| TlsError::Read { file: key.to_path_buf(), source })?;
-        let certificate_der = CertificateDer::from_pem_file(certificate)
-            .map_err(|source| TlsError::Read { file: certificate.to_path_buf(), source })?;
+        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Read {
+            file: key.to_path_buf(),
+            source,
+        })?;
+        let certificate_der =
+            CertificateDer::from_pem_file(certificate).map_err(|source| TlsError::Read {
+                file: certificate.to_path_buf(),
+                source,
+            })?;
         let pair = KeyPair::try_from(&key_der)?;
-        Ok(Self { issuer: Issuer::from_ca_cert_der(&certificate_der, pair)? })
+        Ok(Self {
+            issuer: Issuer::from_ca_cert_der(&certificate_der, pair)?,
+        })
     }
 
     /// Issues a certificate for `names` (DNS names), for both ends of TLS.
-    pub(crate) fn issue(&self, names: &[String], now: std::time::SystemTime) -> Result<(String, String), TlsError> {
+    pub(crate) fn issue(
+        &self,
+        names: &[String],
+        now: std::time::SystemTime,
+    ) -> Result<(String, String), TlsError> {
         let mut params = CertificateParams::new(names.to_vec())?;
         params.distinguished_name = common_name(names.first().map_or("entente", String::as_str));
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        params.extended_key_usages = vec![
+            ExtendedKeyUsagePurpose::ServerAuth,
+            ExtendedKeyUsagePurpose::ClientAuth,
+        ];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.use_authority_key_identifier_extension = true;
         validity(&mut params, now, LEAF_DAYS);
@@ -74,20 +97,37 @@ impl Authority {
         now: std::time::SystemTime,
     ) -> Result<(), TlsError> {
         let (certificate, key) = self.issue(names, now)?;
-        write(&folder.join(format!("{stem}.pem")), certificate.as_bytes(), 0o644)?;
+        write(
+            &folder.join(format!("{stem}.pem")),
+            certificate.as_bytes(),
+            0o644,
+        )?;
         write(&folder.join(format!("{stem}.key")), key.as_bytes(), 0o400)
     }
 
     /// Issues an identity that stays in memory.
-    pub(crate) fn issue_identity(&self, names: &[String], now: std::time::SystemTime) -> Result<Identity, TlsError> {
+    pub(crate) fn issue_identity(
+        &self,
+        names: &[String],
+        now: std::time::SystemTime,
+    ) -> Result<Identity, TlsError> {
         let (certificate, key) = self.issue(names, now)?;
         let file = || std::path::PathBuf::from("(issued in memory)");
         let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
             .collect::<Result<_, _>>()
-            .map_err(|source| TlsError::Read { file: file(), source })?;
-        let key = PrivateKeyDer::from_pem_slice(key.as_bytes())
-            .map_err(|source| TlsError::Read { file: file(), source })?;
-        Ok(Identity { chain, key: std::sync::Arc::new(key) })
+            .map_err(|source| TlsError::Read {
+                file: file(),
+                source,
+            })?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Read {
+                file: file(),
+                source,
+            })?;
+        Ok(Identity {
+            chain,
+            key: std::sync::Arc::new(key),
+        })
     }
 }
 
@@ -110,7 +150,10 @@ fn validity(params: &mut CertificateParams, now: std::time::SystemTime, days: u6
 
 /// Writes a file anew with `mode`; an existing one is replaced.
 pub(crate) fn write(file: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
-    let fault = |source| TlsError::Write { file: file.to_path_buf(), source };
+    let fault = |source| TlsError::Write {
+        file: file.to_path_buf(),
+        source,
+    };
     match std::fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fault(error)),
         _ => {}
@@ -121,5 +164,7 @@ pub(crate) fn write(file: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError
         .mode(mode)
         .open(file)
         .map_err(fault)?;
-    out.write_all(bytes).and_then(|()| out.sync_all()).map_err(fault)
+    out.write_all(bytes)
+        .and_then(|()| out.sync_all())
+        .map_err(fault)
 }

@@ -11,11 +11,18 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TlsError {
     #[error("{}: {source}; name a readable PEM file", file.display())]
-    Read { file: PathBuf, source: rustls_pki_types::pem::Error },
+    Read {
+        file: PathBuf,
+        source: rustls_pki_types::pem::Error,
+    },
     #[error("{}: holds no certificate; it must contain a PEM block `CERTIFICATE`", file.display())]
     NoCertificate { file: PathBuf },
     #[error("{} and {} do not belong together or the key is of an unknown kind: {source}", certificate.display(), key.display())]
-    Mismatch { certificate: PathBuf, key: PathBuf, source: rustls::Error },
+    Mismatch {
+        certificate: PathBuf,
+        key: PathBuf,
+        source: rustls::Error,
+    },
     #[error("{}: cannot be read as an X.509 certificate", file.display())]
     NotX509 { file: PathBuf },
     #[error("{}: expired on {when}; install a new certificate and reload", file.display())]
@@ -23,7 +30,10 @@ pub(crate) enum TlsError {
     #[error("{}: lacks the subject alternative name `{name}`; ask the CA for a certificate that has it", file.display())]
     MissingName { file: PathBuf, name: String },
     #[error("{}: {source}", file.display())]
-    Write { file: PathBuf, source: std::io::Error },
+    Write {
+        file: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{}: holds no cluster key; it must be 64 hexadecimal digits (`entente certs init` makes one)", file.display())]
     NoKey { file: PathBuf },
     #[error("issuing a certificate failed: {0}")]
@@ -49,9 +59,14 @@ impl Identity {
     /// Reads chain and key and checks that they belong together.
     pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
         let chain = chain(certificate)?;
-        let key_der = PrivateKeyDer::from_pem_file(key)
-            .map_err(|source| TlsError::Read { file: key.to_path_buf(), source })?;
-        let identity = Self { chain, key: Arc::new(key_der) };
+        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Read {
+            file: key.to_path_buf(),
+            source,
+        })?;
+        let identity = Self {
+            chain,
+            key: Arc::new(key_der),
+        };
         identity.certified().map_err(|source| TlsError::Mismatch {
             certificate: certificate.to_path_buf(),
             key: key.to_path_buf(),
@@ -72,24 +87,33 @@ impl Identity {
 
 /// All certificates of a PEM file.
 pub(crate) fn chain(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let read = |source| TlsError::Read { file: file.to_path_buf(), source };
+    let read = |source| TlsError::Read {
+        file: file.to_path_buf(),
+        source,
+    };
     let certificates: Vec<_> = CertificateDer::pem_file_iter(file)
         .map_err(read)?
         .collect::<Result<_, _>>()
         .map_err(read)?;
     if certificates.is_empty() {
-        return Err(TlsError::NoCertificate { file: file.to_path_buf() });
+        return Err(TlsError::NoCertificate {
+            file: file.to_path_buf(),
+        });
     }
     Ok(certificates)
 }
 
 /// The 32 bytes of a cluster key file.
 pub(crate) fn cluster_key(file: &Path) -> Result<[u8; 32], TlsError> {
-    let text = std::fs::read_to_string(file)
-        .map_err(|source| TlsError::Write { file: file.to_path_buf(), source })?;
+    let text = std::fs::read_to_string(file).map_err(|source| TlsError::Write {
+        file: file.to_path_buf(),
+        source,
+    })?;
     let mut key = [0; 32];
     let text = text.trim();
-    let fault = || TlsError::NoKey { file: file.to_path_buf() };
+    let fault = || TlsError::NoKey {
+        file: file.to_path_buf(),
+    };
     if text.len() != 64 || !text.is_ascii() {
         return Err(fault());
     }

@@ -19,7 +19,9 @@ pub(crate) struct PeerTrust {
 
 impl PeerTrust {
     pub(crate) fn new(anchors: Vec<TrustAnchor<'static>>) -> Self {
-        Self { anchors: Arc::new(ArcSwap::from_pointee(anchors)) }
+        Self {
+            anchors: Arc::new(ArcSwap::from_pointee(anchors)),
+        }
     }
 
     /// Replaces the CAs; handshakes under way keep the old ones.
@@ -29,12 +31,26 @@ impl PeerTrust {
 
     /// Whether `chain` proves that its owner is the server of `domain` (an A-label domain).
     pub(crate) fn proves(&self, chain: &[CertificateDer<'_>], domain: &str, now: UnixTime) -> bool {
-        let Some((leaf, intermediates)) = chain.split_first() else { return false };
-        let Ok(end_entity) = EndEntityCert::try_from(leaf) else { return false };
+        let Some((leaf, intermediates)) = chain.split_first() else {
+            return false;
+        };
+        let Ok(end_entity) = EndEntityCert::try_from(leaf) else {
+            return false;
+        };
         let anchors = self.anchors.load();
-        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms.all;
+        let algorithms = rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .all;
         if end_entity
-            .verify_for_usage(algorithms, &anchors, intermediates, now, KeyUsage::server_auth(), None, None)
+            .verify_for_usage(
+                algorithms,
+                &anchors,
+                intermediates,
+                now,
+                KeyUsage::server_auth(),
+                None,
+                None,
+            )
             .is_err()
         {
             return false;
@@ -49,15 +65,24 @@ impl PeerTrust {
 fn names_in_other_names(leaf: &CertificateDer<'_>, domain: &str) -> bool {
     let xmpp_addr = Oid::from(&[1, 3, 6, 1, 5, 5, 7, 8, 5]).expect("a constant object identifier");
     let srv_name = Oid::from(&[1, 3, 6, 1, 5, 5, 7, 8, 7]).expect("a constant object identifier");
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else { return false };
-    let Ok(Some(names)) = certificate.subject_alternative_name() else { return false };
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(leaf) else {
+        return false;
+    };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else {
+        return false;
+    };
     names.value.general_names.iter().any(|name| {
-        let GeneralName::OtherName(kind, value) = name else { return false };
-        let Some(text) = string_in(value) else { return false };
+        let GeneralName::OtherName(kind, value) = name else {
+            return false;
+        };
+        let Some(text) = string_in(value) else {
+            return false;
+        };
         if *kind == xmpp_addr {
             text.eq_ignore_ascii_case(domain)
         } else if *kind == srv_name {
-            text.strip_prefix("_xmpp-server.").is_some_and(|name| name.eq_ignore_ascii_case(domain))
+            text.strip_prefix("_xmpp-server.")
+                .is_some_and(|name| name.eq_ignore_ascii_case(domain))
         } else {
             false
         }
@@ -89,7 +114,9 @@ fn short_der(bytes: &[u8], tag: u8) -> Option<&[u8]> {
 }
 
 /// The system's CA certificates (Debian's bundle), or those of `file`.
-pub(crate) fn load_anchors(file: Option<&std::path::Path>) -> Result<Vec<TrustAnchor<'static>>, super::TlsError> {
+pub(crate) fn load_anchors(
+    file: Option<&std::path::Path>,
+) -> Result<Vec<TrustAnchor<'static>>, super::TlsError> {
     let system = std::path::Path::new("/etc/ssl/certs/ca-certificates.crt");
     let path = match file {
         Some(path) => path,
