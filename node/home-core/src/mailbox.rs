@@ -59,6 +59,8 @@ struct Pending {
     copy: Copy,
     /// A session acked while the copy was being written.
     acked: bool,
+    /// A write failed that may have been done all the same: the store may have a copy.
+    unsure: bool,
     /// It was given to other sessions once; the next loss ends at the store.
     moved: bool,
     taken_at_ms: u64,
@@ -76,6 +78,15 @@ enum FloodPhase {
     AwaitsWrites,
     /// The store failed; the timer goes on with it.
     Paused,
+}
+
+/// What a message that was read from the store is to us.
+enum Met {
+    New,
+    /// Some session has it, or it is about to be deleted.
+    OnTheWay,
+    /// A copy is being written; the outcome tells.
+    BeingWritten,
 }
 
 #[derive(Debug)]
@@ -213,6 +224,7 @@ impl Mailbox {
             on_loss,
             copy: Copy::None,
             acked: false,
+            unsure: false,
             moved: false,
             taken_at_ms: desk.wall_ms,
             due: None,
@@ -235,10 +247,11 @@ impl Mailbox {
                 pending.targets.clear();
                 continue;
             }
-            if let Some(pending) = self.pending.remove(at)
-                && pending.copy == Copy::Kept
-            {
-                self.delete(pending.envelope);
+            match self.pending.remove(at) {
+                Some(pending) if pending.copy == Copy::Kept => self.delete(pending.envelope),
+                // Not among those counted, but perhaps there.
+                Some(pending) if pending.unsure => self.removes.push_back(pending.envelope),
+                _ => {}
             }
         }
         self.flush(desk, user);
@@ -423,8 +436,13 @@ impl Mailbox {
         let last = page.len() < desk.config.limits.offline_page as usize;
         for message in page {
             flood.after = Some(message.cursor);
-            if self.knows(&message.id) {
-                continue;
+            match self.meets(desk, &message.id) {
+                Met::New => {}
+                Met::OnTheWay => continue,
+                Met::BeingWritten => {
+                    flood.again = true;
+                    continue;
+                }
             }
             let targets: Targets =
                 if message.stored_at_ms > flood.started_ms && !sessions.is_empty() {
@@ -432,6 +450,9 @@ impl Mailbox {
                 } else {
                     std::iter::once(flood.session.clone()).collect()
                 };
+            // Should its holder send it again (it never heard that it was stored): it is in safe hands.
+            desk.seen.meet(&message.id, Role::Recipient);
+            desk.seen.done(&message.id, Role::Recipient);
             let stanza = stanzas::delayed(&message.stanza, user.domain(), message.stored_at_ms);
             let pending = self.push(desk, Some(message.id), stanza, targets, OnLoss::Store);
             pending.custody = false;
@@ -476,11 +497,36 @@ impl Mailbox {
         }
     }
 
-    /// Whether a stored message is on its way already or about to be deleted.
-    fn knows(&self, id: &EnvelopeId) -> bool {
-        self.pending.iter().any(|pending| pending.envelope == *id)
-            || self.removes.contains(id)
-            || self.removing.contains(id)
+    /// What a message that was read from the store is to us. A message that came again, because its
+    /// holder never heard that it was stored, is as good as stored.
+    fn meets(&mut self, desk: &mut Desk, id: &EnvelopeId) -> Met {
+        if self.removes.contains(id) || self.removing.contains(id) {
+            return Met::OnTheWay;
+        }
+        let Some(at) = self
+            .pending
+            .iter()
+            .position(|pending| pending.envelope == *id)
+        else {
+            return Met::New;
+        };
+        let pending = &mut self.pending[at];
+        if pending.copy == Copy::Writing {
+            return Met::BeingWritten;
+        }
+        if std::mem::take(&mut pending.custody) {
+            desk.receipt(Some(pending.envelope.clone()));
+        }
+        if pending.copy == Copy::Kept {
+            return Met::OnTheWay;
+        }
+        self.stored += 1;
+        if !pending.targets.is_empty() {
+            pending.copy = Copy::Kept;
+            return Met::OnTheWay;
+        }
+        self.pending.remove(at);
+        Met::New
     }
 
     fn go_on(&mut self, desk: &mut Desk, user: &BareJid) {
@@ -628,10 +674,12 @@ impl Mailbox {
         }
         self.removes
             .truncate(2 * desk.config.limits.pending_per_user);
+        let mut perhaps_stored = 0;
         self.pending.retain_mut(|pending| {
             if !matches!(pending.copy, Copy::Queued | Copy::Writing) {
                 return true;
             }
+            pending.unsure |= pending.copy == Copy::Writing;
             if pending.acked {
                 // The write may have been done all the same.
                 self.removes.push_back(pending.envelope.clone());
@@ -640,6 +688,7 @@ impl Mailbox {
             if pending.targets.is_empty() {
                 if std::mem::take(&mut pending.custody) {
                     desk.retry(Some(pending.envelope.clone()));
+                    perhaps_stored += u64::from(pending.unsure);
                     return false;
                 }
                 pending.copy = Copy::None;
@@ -650,6 +699,8 @@ impl Mailbox {
             pending.due = Some(again);
             true
         });
+        // Makes the next flood look; it corrects the count.
+        self.stored += perhaps_stored;
         self.arm(desk, user, again);
         self.go_on(desk, user);
     }

@@ -293,7 +293,11 @@ impl User {
             desk.retry(undo.envelope);
         }
         for input in self.queue {
-            refuse(desk, input, StanzaCondition::ResourceConstraint);
+            match input {
+                // The edge node registers it at the new home.
+                Input::Register { session, .. } => _ = desk.sessions.remove(&session),
+                other => refuse(desk, other, StanzaCondition::ResourceConstraint),
+            }
         }
         for session in &self.sessions {
             desk.sessions.remove(&session.key);

@@ -11,5 +11,6 @@ mod messages;
 mod offline;
 mod presence;
 mod roster;
+mod simulation;
 mod takeover;
 mod world;

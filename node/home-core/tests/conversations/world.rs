@@ -38,7 +38,7 @@ pub struct ModelStore {
 }
 
 impl ModelStore {
-    fn run(&mut self, op: StoreOp) -> StoreAnswer {
+    pub fn run(&mut self, op: StoreOp) -> StoreAnswer {
         if self.down {
             return StoreAnswer::Failed { retryable: true };
         }
