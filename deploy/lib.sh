@@ -31,3 +31,6 @@ until_true() {
         sleep 0.5
     done
 }
+
+# Passwords, process ids and logs of what `up` started; not in git.
+state=${ENTENTE_STATE:-$(dirname "${BASH_SOURCE[0]}")/.state}

@@ -20,12 +20,11 @@ s2s_secure_auth = true
 
 ssl = { cafile = folder .. "/certs/ca.pem", capath = false }
 
--- Its resolver is the lab's; nothing in the lab is signed.
+-- Its resolver is the lab's.
 unbound = {
     resolvconf = false,
     hoststxt = false,
     forward = { os.getenv("PARTNER_RESOLVER") or "127.0.0.11" },
-    trusted = {},
 }
 
 VirtualHost "partner.internal"
