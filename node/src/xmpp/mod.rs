@@ -1,46 +1,29 @@
-//! Placeholder for the wiring while the federation connection manager is being built.
-use crate::config::{FederationPolicy, XmppConfig};
-use crate::fabric::{OutboundItem, OutboundSink, Switchboard};
-use crate::tls::{DomainCertificates, PeerTrust};
-use entente_home_core::HomeConfig;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use tokio::sync::watch;
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum XmppError {
-    #[error("no resolver")]
-    Resolver,
-}
-pub(crate) struct XmppService;
-impl XmppService {
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn new(
-        _c: &XmppConfig,
-        _p: Arc<FederationPolicy>,
-        _d: Vec<String>,
-        _s: Arc<Switchboard>,
-        _t: DomainCertificates,
-        _r: PeerTrust,
-        _k: [u8; 32],
-        _h: HomeConfig,
-    ) -> Result<Arc<Self>, XmppError> {
-        Ok(Arc::new(Self))
-    }
-    pub(crate) async fn listen(
-        self: Arc<Self>,
-        _a: SocketAddr,
-        _t: bool,
-        _o: watch::Receiver<bool>,
-    ) {
-        std::future::pending().await
-    }
-    pub(crate) fn set_policy(&self, _p: Arc<FederationPolicy>) {}
-    pub(crate) async fn drain(&self) {}
-    pub(crate) fn undrain(&self) {}
-    pub(crate) fn status(&self) -> Vec<String> {
-        Vec::new()
-    }
-}
-impl OutboundSink for XmppService {
-    fn submit(&self, _i: OutboundItem) {}
-}
+//! The XMPP federation connection manager: streams from and to other servers.
+//!
+//! One queue and one outbound stream for each pair of domains, opened on demand ([`pair`], [`outbound`]);
+//! any number of inbound streams ([`inbound`]). What a peer sends is taken into custody like what
+//! a client sends ([`acceptance`]); what goes out gets its receipt when the peer acknowledged it or, for
+//! peers that don't, when it was written.
+//!
+//! After a failure of all targets everything that waits is answered with an error, and the pair
+//! backs off for 1 s, doubling to 60 s. What comes meanwhile waits for the next attempt, unless its
+//! own deadline is earlier: a short outage of a peer costs the first senders an error, and the others a delay.
+
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail"))]
+
+mod acceptance;
+mod connection;
+mod dial;
+mod failure;
+mod inbound;
+mod outbound;
+mod pair;
+mod queue;
+mod resolve;
+mod service;
+mod status;
+mod target;
+mod throttle;
+mod verification;
+
+pub(crate) use service::{XmppError, XmppService};
