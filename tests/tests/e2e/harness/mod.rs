@@ -1,0 +1,32 @@
+//! What the tests stand on: processes, folders, certificates, names, raw streams.
+
+mod authority;
+mod cases;
+mod cluster;
+mod dig;
+mod folder;
+mod node;
+mod process;
+mod wait;
+mod wire;
+
+pub use authority::{Authority, Issued};
+pub use cases::Cases;
+pub(crate) use cases::case;
+pub use cluster::{Cluster, Settings};
+pub use dig::{dig, srv_targets};
+pub use folder::Folder;
+pub use node::Node;
+pub use process::{Process, have};
+pub use wait::{eventually, within};
+pub use wire::{Got, Wire, client_tls};
+
+use std::time::Duration;
+
+/// How long an answer may take on a busy machine before a test calls it missing.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a test listens before it calls something absent. Only for what cannot be shown by a
+/// later event.
+pub const SILENCE: Duration = Duration::from_millis(400);
+/// The password of every account.
+pub const PASSWORD: &str = "correct horse 7";
