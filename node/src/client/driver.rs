@@ -161,9 +161,12 @@ impl Connection {
         Box::pin(self.finish()).await;
     }
 
-    /// Drains the stream's outputs and reports; `false` when the stream is over.
+    /// Drains the stream's outputs and reports; `false` when the stream is over. While custody is
+    /// full the rest waits in the stream: one read may bring more stanzas than custody has room.
     async fn settle(&mut self) -> bool {
-        while let Some(output) = self.stream.poll_output() {
+        while !self.has_full_custody()
+            && let Some(output) = self.stream.poll_output()
+        {
             if !self.act(output).await {
                 return false;
             }
@@ -174,6 +177,10 @@ impl Connection {
             session.report(&self.service.switchboard).await;
         }
         self.closed.is_none()
+    }
+
+    fn has_full_custody(&self) -> bool {
+        self.session.as_ref().is_some_and(Session::is_full)
     }
 
     async fn act(&mut self, output: ClientOutput) -> bool {
