@@ -6,7 +6,13 @@
 //! processes on addresses of its own (127.61.x.y, ports as in production), so that they may run at
 //! the same time and under any test runner; its cases share these processes.
 //! `E2E_ONLY=word` runs only the cases with this word in their name; `E2E_KEEP=1` keeps the folders.
-#![allow(clippy::unwrap_used, clippy::print_stderr, unreachable_pub, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    unreachable_pub,
+    missing_docs
+)]
+#![allow(dead_code, unused_imports)]
 #![allow(
     clippy::disallowed_methods,
     reason = "a test of whole processes is a shell: it reads the clock"

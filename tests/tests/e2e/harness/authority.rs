@@ -28,14 +28,19 @@ impl Authority {
     pub fn new(folder: &Path) -> Self {
         std::fs::create_dir_all(folder).unwrap();
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, "end-to-end test CA");
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "end-to-end test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(folder.join("ca.pem"), certificate.pem()).unwrap();
         secret(&folder.join("ca.key"), &key.serialize_pem());
-        Self { folder: folder.to_path_buf(), issuer: Issuer::new(params, key) }
+        Self {
+            folder: folder.to_path_buf(),
+            issuer: Issuer::new(params, key),
+        }
     }
 
     pub fn certificate(&self) -> PathBuf {
@@ -77,14 +82,20 @@ impl Authority {
         };
         std::fs::write(&issued.certificate, certificate).unwrap();
         secret(&issued.key, &key.serialize_pem());
-        secret(&issued.both, &format!("{}{certificate}", key.serialize_pem()));
+        secret(
+            &issued.both,
+            &format!("{}{certificate}", key.serialize_pem()),
+        );
         issued
     }
 }
 
 impl Issued {
     pub fn chain(&self) -> Vec<CertificateDer<'static>> {
-        CertificateDer::pem_file_iter(&self.certificate).unwrap().map(Result::unwrap).collect()
+        CertificateDer::pem_file_iter(&self.certificate)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect()
     }
 
     pub fn private_key(&self) -> PrivateKeyDer<'static> {
@@ -95,7 +106,9 @@ impl Issued {
 fn leaf(names: &[&str]) -> (CertificateParams, KeyPair) {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names.clone()).unwrap();
-    params.distinguished_name.push(DnType::CommonName, names[0].clone());
+    params
+        .distinguished_name
+        .push(DnType::CommonName, names[0].clone());
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     (params, KeyPair::generate().unwrap())

@@ -71,15 +71,24 @@ impl Cases {
             return;
         }
         eprintln!("{}", evidence());
-        panic!("{} of {} cases failed:\n{}", self.failed.len(), self.ran, self.failed.join("\n"));
+        panic!(
+            "{} of {} cases failed:\n{}",
+            self.failed.len(),
+            self.ran,
+            self.failed.join("\n")
+        );
     }
 }
 
 fn message(failure: tokio::task::JoinError) -> String {
-    let Ok(panic) = failure.try_into_panic() else { return "cancelled".to_owned() };
+    let Ok(panic) = failure.try_into_panic() else {
+        return "cancelled".to_owned();
+    };
     match panic.downcast::<String>() {
         Ok(text) => *text,
-        Err(other) => other.downcast_ref::<&str>().map_or_else(|| "panicked".to_owned(), |text| (*text).to_owned()),
+        Err(other) => other
+            .downcast_ref::<&str>()
+            .map_or_else(|| "panicked".to_owned(), |text| (*text).to_owned()),
     }
 }
 

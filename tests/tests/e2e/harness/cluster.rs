@@ -8,7 +8,7 @@ use std::sync::Arc;
 use entente_cluster::home::key_hash;
 use entente_load::{Client, Login};
 
-use super::node::{DNS_PORT, Node};
+use super::node::{self, Node};
 use super::{Authority, Folder, PASSWORD};
 
 /// What a test says about its cluster.
@@ -64,7 +64,9 @@ impl Cluster {
             let ca = Authority::new(&folder.path().join("cluster"));
             let key = folder.path().join("cluster/key");
             write_key(&key);
-            let seeds: Vec<String> = (1..=settings.nodes).map(|n| format!("127.61.{}.{n}:7946", settings.net)).collect();
+            let seeds: Vec<String> = (1..=settings.nodes)
+                .map(|n| format!("127.61.{}.{n}:{}", settings.net, node::GOSSIP_PORT))
+                .collect();
             writeln!(
                 text,
                 "[cluster]\nseeds = {seeds:?}\nkey_file = {key:?}\nca_file = {:?}\nca_key_file = {:?}",
@@ -83,24 +85,38 @@ impl Cluster {
                 let mut environment = vec![
                     ("ENTENTE_NODE_ID".to_owned(), name.clone()),
                     ("ENTENTE_NODE_HOST".to_owned(), host.clone()),
-                    ("ENTENTE_NODE_DATA_DIR".to_owned(), folder.path().join(&name).display().to_string()),
-                    ("ENTENTE_NODE_PUBLIC_ADDRESSES".to_owned(), address.to_string()),
+                    (
+                        "ENTENTE_NODE_DATA_DIR".to_owned(),
+                        folder.path().join(&name).display().to_string(),
+                    ),
+                    (
+                        "ENTENTE_NODE_PUBLIC_ADDRESSES".to_owned(),
+                        address.to_string(),
+                    ),
                     ("ENTENTE_CLUSTER_LISTEN".to_owned(), address.to_string()),
                     ("ENTENTE_CLUSTER_ADVERTISE".to_owned(), address.to_string()),
-                    ("ENTENTE_DNS_RESPONSES_PER_SECOND".to_owned(), "0".to_owned()),
+                    (
+                        "ENTENTE_DNS_RESPONSES_PER_SECOND".to_owned(),
+                        "0".to_owned(),
+                    ),
                 ];
-                for (section, key, port) in [
-                    ("CLIENT", "LISTEN", 5222),
-                    ("CLIENT", "DIRECT_TLS_LISTEN", 5223),
-                    ("XMPP", "LISTEN", 5269),
-                    ("XMPP", "DIRECT_TLS_LISTEN", 5270),
-                    ("DNS", "LISTEN", DNS_PORT),
-                    ("ADMIN", "LISTEN", 9290),
+                for (variable, port) in [
+                    ("CLIENT_LISTEN", node::CLIENT_PORT),
+                    ("CLIENT_DIRECT_TLS_LISTEN", node::CLIENT_TLS_PORT),
+                    ("XMPP_LISTEN", node::PEER_PORT),
+                    ("XMPP_DIRECT_TLS_LISTEN", node::PEER_TLS_PORT),
+                    ("DNS_LISTEN", node::DNS_PORT),
+                    ("ADMIN_LISTEN", node::ADMIN_PORT),
                 ] {
-                    environment.push((format!("ENTENTE_{section}_{key}"), format!("{address}:{port}")));
+                    environment.push((format!("ENTENTE_{variable}"), format!("{address}:{port}")));
                 }
-                if let Ok(roles) = std::env::var("E2E_ROLES") {
-                    environment.push(("ENTENTE_NODE_ROLES".to_owned(), roles));
+                for (variable, port) in [
+                    ("GOSSIP_PORT", node::GOSSIP_PORT),
+                    ("MESH_PORT", node::MESH_PORT),
+                    ("STORE_RAFT_PORT", node::RAFT_PORT),
+                    ("STORE_API_PORT", node::STORE_PORT),
+                ] {
+                    environment.push((format!("ENTENTE_CLUSTER_{variable}"), port.to_string()));
                 }
                 if settings.nodes > 1 && n == 1 {
                     environment.push(("ENTENTE_CLUSTER_BOOTSTRAP".to_owned(), "true".to_owned()));
@@ -108,13 +124,23 @@ impl Cluster {
                 Arc::new(Node::new(&name, &host, address, &config, environment))
             })
             .collect();
-        Self { nodes, authority, domain, config, folder }
+        Self {
+            nodes,
+            authority,
+            domain,
+            config,
+            folder,
+        }
     }
 
     /// Waits until every running node counts every running node as serving, and no other.
     pub async fn all_serve(&self) {
-        let running: Vec<&str> =
-            self.nodes.iter().filter(|node| node.is_running()).map(|node| node.name.as_str()).collect();
+        let running: Vec<&str> = self
+            .nodes
+            .iter()
+            .filter(|node| node.is_running())
+            .map(|node| node.name.as_str())
+            .collect();
         for node in self.nodes.iter().filter(|node| node.is_running()) {
             let what = format!("{} sees {running:?} serving", node.name);
             super::eventually(&what, std::time::Duration::from_secs(30), || async {
@@ -162,7 +188,10 @@ impl Cluster {
     /// The home of a bare JID while all nodes serve.
     pub fn home_of(&self, bare: &str) -> &Arc<Node> {
         let hash = key_hash(bare);
-        self.nodes.iter().max_by_key(|node| weight(key_hash(&node.name) ^ hash)).unwrap()
+        self.nodes
+            .iter()
+            .max_by_key(|node| weight(key_hash(&node.name) ^ hash))
+            .unwrap()
     }
 
     /// A bound session at the first node, without presence.
@@ -180,22 +209,41 @@ impl Cluster {
     }
 
     pub fn evidence(&self) -> String {
-        self.nodes.iter().map(|node| node.evidence()).collect::<Vec<_>>().join("\n")
+        self.nodes
+            .iter()
+            .map(|node| node.evidence())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 }
 
 pub async fn session_at(node: &Node, login: &Login) -> Client {
-    Client::session(&node.clients(), login).await.unwrap_or_else(|error| panic!("{login:?} at {}: {error}", node.name))
+    Client::session(&node.clients(), login)
+        .await
+        .unwrap_or_else(|error| panic!("{login:?} at {}: {error}", node.name))
 }
 
 pub async fn online_at(node: &Node, login: &Login) -> Client {
     let mut client = session_at(node, login).await;
     // What clients do: without it a session is not 'interested' and hears of no answers to its
     // subscription requests (RFC 6121 section 2.2).
-    client.iq("get", "", "<query xmlns='jabber:iq:roster'/>", super::PATIENCE).await.unwrap();
+    client
+        .iq(
+            "get",
+            "",
+            "<query xmlns='jabber:iq:roster'/>",
+            super::PATIENCE,
+        )
+        .await
+        .unwrap();
     client.send("<presence/>").await.unwrap();
     let own = client.jid().to_owned();
-    client.expect(super::PATIENCE, |s| s.is("presence") && s.attr("from").as_deref() == Some(&own)).await.unwrap();
+    client
+        .expect(super::PATIENCE, |s| {
+            s.is("presence") && s.attr("from").as_deref() == Some(&own)
+        })
+        .await
+        .unwrap();
     client
 }
 
@@ -213,6 +261,12 @@ fn weight(mut x: u64) -> u64 {
 fn write_key(path: &std::path::Path) {
     use std::os::unix::fs::PermissionsExt;
     let key: [u8; 32] = rand::random();
-    std::fs::write(path, key.iter().map(|byte| format!("{byte:02x}")).collect::<String>()).unwrap();
+    std::fs::write(
+        path,
+        key.iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect::<String>(),
+    )
+    .unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }

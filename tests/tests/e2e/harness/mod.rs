@@ -16,7 +16,10 @@ pub(crate) use cases::case;
 pub use cluster::{Cluster, Settings};
 pub use dig::{dig, srv_targets};
 pub use folder::Folder;
-pub use node::Node;
+pub use node::{
+    ADMIN_PORT, CLIENT_PORT, CLIENT_TLS_PORT, DNS_PORT, GOSSIP_PORT, MESH_PORT, Node, PEER_PORT,
+    PEER_TLS_PORT, RAFT_PORT, STORE_PORT, command,
+};
 pub use process::{Process, have};
 pub use wait::{eventually, within};
 pub use wire::{Got, Wire, client_tls};

@@ -13,8 +13,17 @@ use tokio::net::TcpStream;
 use super::Process;
 use super::wait::eventually;
 
-/// The port of every node's name server: 53 is for a machine's own.
-pub const DNS_PORT: u16 = 5300;
+/// The ports of every node: none that a server of this machine may hold on all addresses.
+pub const DNS_PORT: u16 = 15353;
+pub const CLIENT_PORT: u16 = 15222;
+pub const CLIENT_TLS_PORT: u16 = 15223;
+pub const PEER_PORT: u16 = 15269;
+pub const PEER_TLS_PORT: u16 = 15270;
+pub const ADMIN_PORT: u16 = 15290;
+pub const GOSSIP_PORT: u16 = 15946;
+pub const MESH_PORT: u16 = 15947;
+pub const RAFT_PORT: u16 = 15948;
+pub const STORE_PORT: u16 = 15949;
 
 /// How long a node may take to be ready.
 const START: Duration = Duration::from_secs(30);
@@ -37,12 +46,22 @@ pub fn binary() -> PathBuf {
     }
     let here = std::env::current_exe().unwrap();
     let beside = here.ancestors().nth(2).unwrap().join("entente");
-    assert!(beside.exists(), "{} is missing: cargo build -p entente, or name it with ENTENTE_BIN", beside.display());
+    assert!(
+        beside.exists(),
+        "{} is missing: cargo build -p entente, or name it with ENTENTE_BIN",
+        beside.display()
+    );
     beside
 }
 
 impl Node {
-    pub fn new(name: &str, host: &str, address: IpAddr, config: &Path, environment: Vec<(String, String)>) -> Self {
+    pub fn new(
+        name: &str,
+        host: &str,
+        address: IpAddr,
+        config: &Path,
+        environment: Vec<(String, String)>,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             address,
@@ -57,7 +76,11 @@ impl Node {
     /// Starts the process; [`ready`](Self::ready) waits for it.
     pub fn start(&self) {
         let mut command = Command::new(binary());
-        command.arg("run").arg("--config").arg(&self.config).envs(self.environment.iter().cloned());
+        command
+            .arg("run")
+            .arg("--config")
+            .arg(&self.config)
+            .envs(self.environment.iter().cloned());
         *self.process.lock().unwrap() = Some(Process::start(command, &self.log));
     }
 
@@ -65,8 +88,18 @@ impl Node {
     pub async fn ready(&self) -> Duration {
         let what = format!("{} is ready", self.name);
         let waited = eventually(&what, START, || async {
-            let ended = self.process.lock().unwrap().as_mut().and_then(Process::ended);
-            assert!(ended.is_none(), "{} ended ({ended:?}):\n{}", self.name, tail(&self.log_text()));
+            let ended = self
+                .process
+                .lock()
+                .unwrap()
+                .as_mut()
+                .and_then(Process::ended);
+            assert!(
+                ended.is_none(),
+                "{} ended ({ended:?}):\n{}",
+                self.name,
+                tail(&self.log_text())
+            );
             match self.get("/readyz").await {
                 Some((200, _)) => Some(()),
                 _ => None,
@@ -76,7 +109,11 @@ impl Node {
     }
 
     pub fn is_running(&self) -> bool {
-        self.process.lock().unwrap().as_mut().is_some_and(|process| process.ended().is_none())
+        self.process
+            .lock()
+            .unwrap()
+            .as_mut()
+            .is_some_and(|process| process.ended().is_none())
     }
 
     /// kill -9.
@@ -94,7 +131,12 @@ impl Node {
     pub fn memory(&self) -> u64 {
         let id = self.process.lock().unwrap().as_ref().unwrap().id();
         let text = std::fs::read_to_string(format!("/proc/{id}/statm")).unwrap();
-        text.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
+        text.split_whitespace()
+            .nth(1)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            * 4096
     }
 
     /// SIGTERM, and the end that follows.
@@ -111,11 +153,11 @@ impl Node {
 
     /// Client access with STARTTLS.
     pub fn clients(&self) -> Endpoint {
-        Endpoint::starttls(self.socket(5222))
+        Endpoint::starttls(self.socket(CLIENT_PORT))
     }
 
     pub fn admin(&self) -> SocketAddr {
-        self.socket(9290)
+        self.socket(ADMIN_PORT)
     }
 
     /// One request to the administration: status code and body; `None` when nobody answers.
@@ -139,7 +181,9 @@ impl Node {
             let (head, body) = answer.split_once("\r\n\r\n")?;
             Some((head.split(' ').nth(1)?.parse().ok()?, body.to_owned()))
         };
-        tokio::time::timeout(Duration::from_secs(15), ask).await.ok()?
+        tokio::time::timeout(Duration::from_secs(15), ask)
+            .await
+            .ok()?
     }
 
     /// `entente status --json`.
@@ -151,7 +195,11 @@ impl Node {
 
     /// The command line, asked about this node; `input` goes to its standard input.
     pub async fn command(&self, arguments: &[&str], input: &str) -> Output {
-        command(&[arguments, &["--admin", &self.admin().to_string()]].concat(), input).await
+        command(
+            &[arguments, &["--admin", &self.admin().to_string()]].concat(),
+            input,
+        )
+        .await
     }
 
     /// Adds an account with the password of all.
@@ -162,7 +210,10 @@ impl Node {
     }
 
     pub fn log_text(&self) -> String {
-        std::fs::read(&self.log).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+        std::fs::read(&self.log).map_or_else(
+            |_| String::new(),
+            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+        )
     }
 
     /// What the log must never hold, and the process must not have done.
@@ -183,7 +234,9 @@ impl Node {
 /// Runs the program under test once.
 pub async fn command(arguments: &[&str], input: &str) -> Output {
     let mut command = tokio::process::Command::new(binary());
-    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ENTENTE_")) {
+    for (name, _) in
+        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ENTENTE_"))
+    {
         command.env_remove(name);
     }
     let mut child = command
@@ -198,7 +251,13 @@ pub async fn command(arguments: &[&str], input: &str) -> Output {
     // A command that reads nothing may be gone already.
     let _closed = stdin.write_all(input.as_bytes()).await;
     drop(stdin);
-    super::within("the command's end", Duration::from_secs(60), child.wait_with_output()).await.unwrap()
+    super::within(
+        "the command's end",
+        Duration::from_secs(60),
+        child.wait_with_output(),
+    )
+    .await
+    .unwrap()
 }
 
 fn tail(text: &str) -> String {

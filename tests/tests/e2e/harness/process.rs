@@ -30,7 +30,10 @@ impl Process {
             .process_group(0)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
-        Self { child, log: log.to_path_buf() }
+        Self {
+            child,
+            log: log.to_path_buf(),
+        }
     }
 
     pub fn id(&self) -> u32 {
@@ -39,7 +42,10 @@ impl Process {
 
     /// Sends a signal, by its name without SIG.
     pub fn signal(&self, name: &str) {
-        let done = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().unwrap();
+        let done = Command::new("kill")
+            .args(["-s", name, &self.id().to_string()])
+            .status()
+            .unwrap();
         assert!(done.success(), "kill -s {name} failed");
     }
 
@@ -65,7 +71,10 @@ impl Process {
     }
 
     pub fn log(&self) -> String {
-        std::fs::read(&self.log).map_or_else(|_| String::new(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
+        std::fs::read(&self.log).map_or_else(
+            |_| String::new(),
+            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+        )
     }
 }
 
@@ -81,13 +90,18 @@ impl Drop for Process {
 }
 
 fn set(command: &Command, name: &std::ffi::OsStr) -> bool {
-    command.get_envs().any(|(known, value)| known == name && value.is_some())
+    command
+        .get_envs()
+        .any(|(known, value)| known == name && value.is_some())
 }
 
 /// Whether `program` is installed. In CI it must be; elsewhere the reason for skipping is printed.
 pub fn have(program: &str, package: &str) -> bool {
     let path = std::env::var("PATH").unwrap_or_default();
-    let found = path.split(':').chain(["/usr/sbin"]).any(|folder| Path::new(folder).join(program).is_file());
+    let found = path
+        .split(':')
+        .chain(["/usr/sbin"])
+        .any(|folder| Path::new(folder).join(program).is_file());
     if !found {
         let reason = format!("{program} is not installed (Debian package {package})");
         assert!(std::env::var_os("CI").is_none(), "{reason}");

@@ -50,26 +50,37 @@ pub struct Wire {
 
 impl Wire {
     pub async fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).await.unwrap_or_else(|error| panic!("{address}: {error}"));
+        let socket = TcpStream::connect(address)
+            .await
+            .unwrap_or_else(|error| panic!("{address}: {error}"));
         Self::over(socket)
     }
 
     pub fn over(socket: TcpStream) -> Self {
         socket.set_nodelay(true).unwrap();
-        Self { io: Box::new(socket), splitter: Splitter::default() }
+        Self {
+            io: Box::new(socket),
+            splitter: Splitter::default(),
+        }
     }
 
     /// The client's side of a TLS handshake.
     pub async fn tls(self, config: Arc<ClientConfig>, name: &str) -> Result<Self, std::io::Error> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let io = TlsConnector::from(config).connect(name, self.io).await?;
-        Ok(Self { io: Box::new(io), splitter: Splitter::default() })
+        Ok(Self {
+            io: Box::new(io),
+            splitter: Splitter::default(),
+        })
     }
 
     /// The server's side.
     pub async fn accept_tls(self, config: Arc<ServerConfig>) -> Result<Self, std::io::Error> {
         let io = TlsAcceptor::from(config).accept(self.io).await?;
-        Ok(Self { io: Box::new(io), splitter: Splitter::default() })
+        Ok(Self {
+            io: Box::new(io),
+            splitter: Splitter::default(),
+        })
     }
 
     /// Writes; a peer that has closed already is found out by reading.
@@ -84,7 +95,9 @@ impl Wire {
     }
 
     pub async fn next(&mut self) -> Got {
-        self.next_within(PATIENCE).await.unwrap_or_else(|| panic!("nothing came within {PATIENCE:?}"))
+        self.next_within(PATIENCE)
+            .await
+            .unwrap_or_else(|| panic!("nothing came within {PATIENCE:?}"))
     }
 
     pub async fn next_within(&mut self, limit: std::time::Duration) -> Option<Got> {
@@ -129,7 +142,9 @@ impl Wire {
                 Got::Header(_) => {}
                 Got::Element(element) if element.is("error") => {
                     assert!(
-                        conditions.iter().any(|condition| element.contains(&format!("<{condition}"))),
+                        conditions
+                            .iter()
+                            .any(|condition| element.contains(&format!("<{condition}"))),
                         "{conditions:?} was expected, not {element}"
                     );
                     break;
@@ -137,8 +152,14 @@ impl Wire {
                 other => panic!("a stream error {conditions:?} was expected, not {other:?}"),
             }
         }
-        assert!(matches!(self.next().await, Got::Footer), "no </stream:stream> after the error");
-        assert!(matches!(self.next().await, Got::End), "the connection stays open after the error");
+        assert!(
+            matches!(self.next().await, Got::Footer),
+            "no </stream:stream> after the error"
+        );
+        assert!(
+            matches!(self.next().await, Got::End),
+            "the connection stays open after the error"
+        );
     }
 
     /// Asserts that the connection ends, whatever is said before.
@@ -157,8 +178,13 @@ impl Wire {
     }
 
     /// STARTTLS on an open stream.
-    pub async fn starttls(mut self, config: Arc<ClientConfig>, name: &str) -> Result<Self, std::io::Error> {
-        self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await;
+    pub async fn starttls(
+        mut self,
+        config: Arc<ClientConfig>,
+        name: &str,
+    ) -> Result<Self, std::io::Error> {
+        self.send("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>")
+            .await;
         let answer = self.next().await.element();
         assert!(answer.is("proceed"), "{answer}");
         self.tls(config, name).await
@@ -167,7 +193,10 @@ impl Wire {
 
 /// TLS as a client that accepts any certificate, of these versions, with a certificate of its own
 /// or without.
-pub fn client_tls(versions: &[&'static rustls::SupportedProtocolVersion], own: Option<&Issued>) -> Arc<ClientConfig> {
+pub fn client_tls(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    own: Option<&Issued>,
+) -> Arc<ClientConfig> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
@@ -175,7 +204,9 @@ pub fn client_tls(versions: &[&'static rustls::SupportedProtocolVersion], own: O
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(Anything));
     Arc::new(match own {
-        Some(issued) => builder.with_client_auth_cert(issued.chain(), issued.private_key()).unwrap(),
+        Some(issued) => builder
+            .with_client_auth_cert(issued.chain(), issued.private_key())
+            .unwrap(),
         None => builder.with_no_client_auth(),
     })
 }
@@ -202,7 +233,12 @@ impl rustls::client::danger::ServerCertVerifier for Anything {
         signature: &DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
         let provider = rustls::crypto::ring::default_provider();
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, &provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls12_signature(
+            message,
+            certificate,
+            signature,
+            &provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -212,10 +248,17 @@ impl rustls::client::danger::ServerCertVerifier for Anything {
         signature: &DigitallySignedStruct,
     ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
         let provider = rustls::crypto::ring::default_provider();
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, &provider.signature_verification_algorithms)
+        rustls::crypto::verify_tls13_signature(
+            message,
+            certificate,
+            signature,
+            &provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+        rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use entente_load::{Client, ClientError, Login, Mechanism, TlsMode, Trust};
 
 use super::{DOMAIN, scram};
-use crate::harness::{Cluster, Got, PASSWORD, Wire, client_tls};
+use crate::harness::{CLIENT_PORT, CLIENT_TLS_PORT, Cluster, Got, PASSWORD, Wire, client_tls};
 
 const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 
@@ -20,9 +20,12 @@ pub fn header(to: &str) -> String {
 
 /// A stream under TLS, its features taken.
 pub async fn secured(fixture: &Cluster) -> Wire {
-    let mut wire = Wire::connect(fixture.first().socket(5222)).await;
+    let mut wire = Wire::connect(fixture.first().socket(CLIENT_PORT)).await;
     wire.open(&header(DOMAIN)).await;
-    let mut wire = wire.starttls(client_tls(rustls::ALL_VERSIONS, None), DOMAIN).await.unwrap();
+    let mut wire = wire
+        .starttls(client_tls(rustls::ALL_VERSIONS, None), DOMAIN)
+        .await
+        .unwrap();
     wire.open(&header(DOMAIN)).await;
     wire
 }
@@ -37,8 +40,14 @@ pub async fn every_mechanism(fixture: Arc<Cluster>) {
         Mechanism::ScramSha256Plus,
     ] {
         let endpoint = fixture.first().clients().with_mechanism(mechanism);
-        let client = Client::session(&endpoint, &login).await.unwrap_or_else(|error| panic!("{}: {error}", mechanism.name()));
-        assert!(client.jid().starts_with(&format!("{}/", login.bare())), "{}", client.jid());
+        let client = Client::session(&endpoint, &login)
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", mechanism.name()));
+        assert!(
+            client.jid().starts_with(&format!("{}/", login.bare())),
+            "{}",
+            client.jid()
+        );
         client.close().await;
     }
 }
@@ -47,25 +56,47 @@ pub async fn tls_server_end_point(fixture: Arc<Cluster>) {
     let login = fixture.user("endpoint").await;
     let certificate = entente_certificate(&fixture);
     let mut wire = secured(&fixture).await;
-    wire.send(scram::auth(&login.user, "fyko+d2lbbFgONRv9qkxdawL")).await;
+    wire.send(scram::auth(&login.user, "fyko+d2lbbFgONRv9qkxdawL"))
+        .await;
     let challenge = wire.next().await.element();
     assert!(challenge.is("challenge"), "{challenge}");
-    wire.send(scram::response(&challenge, &login.user, "fyko+d2lbbFgONRv9qkxdawL", PASSWORD, &certificate)).await;
+    wire.send(scram::response(
+        &challenge,
+        &login.user,
+        "fyko+d2lbbFgONRv9qkxdawL",
+        PASSWORD,
+        &certificate,
+    ))
+    .await;
     let answer = wire.next().await.element();
     assert!(answer.is("success"), "{answer}");
     // The same with another certificate, as a man in the middle would have: refused.
     let mut wire = secured(&fixture).await;
-    wire.send(scram::auth(&login.user, "3rfcNHYJY1ZVvWVs7j")).await;
+    wire.send(scram::auth(&login.user, "3rfcNHYJY1ZVvWVs7j"))
+        .await;
     let challenge = wire.next().await.element();
-    wire.send(scram::response(&challenge, &login.user, "3rfcNHYJY1ZVvWVs7j", PASSWORD, b"another")).await;
+    wire.send(scram::response(
+        &challenge,
+        &login.user,
+        "3rfcNHYJY1ZVvWVs7j",
+        PASSWORD,
+        b"another",
+    ))
+    .await;
     let answer = wire.next().await.element();
-    assert!(answer.is("failure") && answer.contains("<not-authorized"), "{answer}");
+    assert!(
+        answer.is("failure") && answer.contains("<not-authorized"),
+        "{answer}"
+    );
 }
 
 fn entente_certificate(fixture: &Cluster) -> Vec<u8> {
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    let path = fixture.authority.certificate().with_file_name(format!("{DOMAIN}.pem"));
+    let path = fixture
+        .authority
+        .certificate()
+        .with_file_name(format!("{DOMAIN}.pem"));
     CertificateDer::from_pem_file(path).unwrap().to_vec()
 }
 
@@ -75,14 +106,21 @@ pub async fn stripped_channel_binding_is_noticed(fixture: Arc<Cluster>) {
     let login = fixture.user("stripped").await;
     let mut wire = secured(&fixture).await;
     let first = STANDARD.encode(format!("y,,n={},r=rOprNGfwEbeRWgbNEkqO", login.user));
-    wire.send(format!("<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>")).await;
+    wire.send(format!(
+        "<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>"
+    ))
+    .await;
     let answer = wire.next().await.element();
     assert!(answer.is("failure"), "{answer}");
 }
 
 pub async fn wrong_password_and_unknown_user_look_alike(fixture: Arc<Cluster>) {
     let known = fixture.user("known").await;
-    for mechanism in [Mechanism::Plain, Mechanism::ScramSha1, Mechanism::ScramSha256] {
+    for mechanism in [
+        Mechanism::Plain,
+        Mechanism::ScramSha1,
+        Mechanism::ScramSha256,
+    ] {
         let endpoint = fixture.first().clients().with_mechanism(mechanism);
         let mut answers = Vec::new();
         for user in [known.user.as_str(), "nobody-of-that-name"] {
@@ -103,12 +141,22 @@ pub async fn an_unknown_user_keeps_its_salt(fixture: Arc<Cluster>) {
     for nonce in ["aaaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbbb"] {
         let mut wire = secured(&fixture).await;
         let first = STANDARD.encode(format!("n,,n=thin-air,r={nonce}"));
-        wire.send(format!("<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>")).await;
+        wire.send(format!(
+            "<auth xmlns='{SASL}' mechanism='SCRAM-SHA-256'>{first}</auth>"
+        ))
+        .await;
         let challenge = wire.next().await.element();
         assert!(challenge.is("challenge"), "{challenge}");
-        let text = STANDARD.decode(challenge.text_of("challenge").unwrap().as_bytes()).unwrap();
+        let text = STANDARD
+            .decode(challenge.text_of("challenge").unwrap().as_bytes())
+            .unwrap();
         let text = String::from_utf8(text).unwrap();
-        salts.push(text.split(',').find(|part| part.starts_with("s=")).unwrap().to_owned());
+        salts.push(
+            text.split(',')
+                .find(|part| part.starts_with("s="))
+                .unwrap()
+                .to_owned(),
+        );
     }
     assert_eq!(salts[0], salts[1]);
 }
@@ -121,17 +169,26 @@ pub async fn too_many_tries(fixture: Arc<Cluster>) {
     loop {
         tries += 1;
         assert!(tries <= 6, "guessing goes on");
-        wire.send(format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{guess}</auth>")).await;
+        wire.send(format!(
+            "<auth xmlns='{SASL}' mechanism='PLAIN'>{guess}</auth>"
+        ))
+        .await;
         let answer = wire.next().await.element();
         if answer.is("error") {
-            assert!(answer.contains("<policy-violation") || answer.contains("<not-authorized"), "{answer}");
+            assert!(
+                answer.contains("<policy-violation") || answer.contains("<not-authorized"),
+                "{answer}"
+            );
             break;
         }
         assert!(answer.contains("<not-authorized"), "{answer}");
         // RFC 6120 section 6.4.5: at least two retries.
         if let Some(Got::Element(error)) = wire.next_within(crate::harness::SILENCE).await {
             assert!(tries >= 3, "closed after {tries} tries");
-            assert!(error.contains("<policy-violation") || error.contains("<not-authorized"), "{error}");
+            assert!(
+                error.contains("<policy-violation") || error.contains("<not-authorized"),
+                "{error}"
+            );
             break;
         }
     }
@@ -141,21 +198,29 @@ pub async fn too_many_tries(fixture: Arc<Cluster>) {
 }
 
 pub async fn nothing_but_starttls_before_tls(fixture: Arc<Cluster>) {
-    let mut wire = Wire::connect(fixture.first().socket(5222)).await;
+    let mut wire = Wire::connect(fixture.first().socket(CLIENT_PORT)).await;
     let (_, features) = wire.open(&header(DOMAIN)).await;
-    assert!(features.contains("<starttls") && features.contains("<required"), "{features}");
+    assert!(
+        features.contains("<starttls") && features.contains("<required"),
+        "{features}"
+    );
     assert!(!features.contains("<mechanism"), "{features}");
     let plain = STANDARD.encode(format!("\0alice\0{PASSWORD}"));
-    wire.send(format!("<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>")).await;
+    wire.send(format!(
+        "<auth xmlns='{SASL}' mechanism='PLAIN'>{plain}</auth>"
+    ))
+    .await;
     let answer = wire.next().await.element();
-    let refused = answer.contains("<encryption-required") || answer.contains("<policy-violation") || answer.contains("<not-authorized");
+    let refused = answer.contains("<encryption-required")
+        || answer.contains("<policy-violation")
+        || answer.contains("<not-authorized");
     assert!(refused, "{answer}");
 }
 
 pub async fn direct_tls(fixture: Arc<Cluster>) {
     let login = fixture.user("direct").await;
     let mut endpoint = fixture.first().clients().with_tls(TlsMode::Direct);
-    endpoint.address.set_port(5223);
+    endpoint.address.set_port(CLIENT_TLS_PORT);
     let client = Client::session(&endpoint, &login).await.unwrap();
     let features = client.features().unwrap();
     assert!(!features.contains("<starttls"), "{features}");
@@ -164,21 +229,41 @@ pub async fn direct_tls(fixture: Arc<Cluster>) {
 
 pub async fn both_versions_of_tls(fixture: Arc<Cluster>) {
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let mut wire = Wire::connect(fixture.first().socket(5222)).await;
+        let mut wire = Wire::connect(fixture.first().socket(CLIENT_PORT)).await;
         wire.open(&header(DOMAIN)).await;
-        let mut wire = wire.starttls(client_tls(&[version], None), DOMAIN).await.unwrap();
+        let mut wire = wire
+            .starttls(client_tls(&[version], None), DOMAIN)
+            .await
+            .unwrap();
         let (_, features) = wire.open(&header(DOMAIN)).await;
-        assert!(features.contains("SCRAM-SHA-256-PLUS"), "{version:?}: {features}");
-        assert!(features.contains("tls-server-end-point"), "{version:?}: {features}");
+        assert!(
+            features.contains("SCRAM-SHA-256-PLUS"),
+            "{version:?}: {features}"
+        );
+        assert!(
+            features.contains("tls-server-end-point"),
+            "{version:?}: {features}"
+        );
         // RFC 9266: safe without further conditions only with TLS 1.3.
-        assert!(version.version == rustls::ProtocolVersion::TLSv1_2 || features.contains("tls-exporter"), "{features}");
+        assert!(
+            version.version == rustls::ProtocolVersion::TLSv1_2
+                || features.contains("tls-exporter"),
+            "{features}"
+        );
     }
 }
 
 pub async fn certificate_is_valid_for_the_domain(fixture: Arc<Cluster>) {
     let login = fixture.user("careful").await;
-    let endpoint = fixture.first().clients().with_trust(Trust::CaFile(fixture.authority.certificate()));
-    Client::session(&endpoint, &login).await.unwrap().close().await;
+    let endpoint = fixture
+        .first()
+        .clients()
+        .with_trust(Trust::CaFile(fixture.authority.certificate()));
+    Client::session(&endpoint, &login)
+        .await
+        .unwrap()
+        .close()
+        .await;
 }
 
 pub async fn conflict_of_resources(fixture: Arc<Cluster>) {
@@ -198,19 +283,33 @@ pub async fn conflict_of_resources(fixture: Arc<Cluster>) {
         sessions.push(fixture.session(&login).await);
     }
     match Client::session(&fixture.first().clients(), &login).await {
-        Err(ClientError::Refused(error)) => assert!(error.contains("<resource-constraint"), "{error}"),
+        Err(ClientError::Refused(error)) => {
+            assert!(error.contains("<resource-constraint"), "{error}")
+        }
         other => panic!("a fifth session: {other:?}"),
     }
 }
 
 pub async fn no_registration_in_band(fixture: Arc<Cluster>) {
     let mut wire = secured(&fixture).await;
-    wire.send("<iq type='get' id='r1'><query xmlns='jabber:iq:register'/></iq>").await;
+    wire.send("<iq type='get' id='r1'><query xmlns='jabber:iq:register'/></iq>")
+        .await;
     // Before authentication only SASL is understood (RFC 6120 section 4.9.3.12).
     wire.ends_with(&["not-authorized"]).await;
     let login = fixture.user("registered").await;
     let mut client = fixture.session(&login).await;
-    let answer = client.iq("get", DOMAIN, "<query xmlns='jabber:iq:register'/>", crate::harness::PATIENCE).await.unwrap();
+    let answer = client
+        .iq(
+            "get",
+            DOMAIN,
+            "<query xmlns='jabber:iq:register'/>",
+            crate::harness::PATIENCE,
+        )
+        .await
+        .unwrap();
     assert_eq!(answer.raw_attr("type"), Some("error"), "{answer}");
-    assert!(answer.contains("<service-unavailable") || answer.contains("<not-allowed"), "{answer}");
+    assert!(
+        answer.contains("<service-unavailable") || answer.contains("<not-allowed"),
+        "{answer}"
+    );
 }
