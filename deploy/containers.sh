@@ -13,7 +13,7 @@ compose() {
         docker compose -p "$project" -f "$here/docker-compose.yml" "$@"
     else
         need docker-compose "install Docker Compose"
-        docker-compose -p "$project" -f "$here/docker-compose.yml" "$@"
+        docker-compose -p "$project" -f "$here/docker-compose.yml" ${LAB_OVERRIDE:+-f "$LAB_OVERRIDE"} "$@"
     fi
 }
 logs="docker logs CONTAINER ('docker ps' names them)"
@@ -26,7 +26,7 @@ docker_answers() {
 
 # Only when nothing of ours runs: then a taken port is someone else's.
 ports_free() {
-    [ -z "$(compose ps -q first 2>/dev/null)" ] || return 0
+    [ -z "$(containers first)" ] || return 0
     local pair
     for pair in "$ENTENTE_CLIENT_PORT ENTENTE_CLIENT_PORT" "$ENTENTE_CLIENT_TLS_PORT ENTENTE_CLIENT_TLS_PORT"; do
         # shellcheck disable=SC2086
@@ -37,36 +37,27 @@ ports_free() {
     done
 }
 
-build_images() {
-    local context
-    if [ -n "${ENTENTE_BINARY-}" ]; then
-        [ -x "$ENTENTE_BINARY" ] || fail "ENTENTE_BINARY: $ENTENTE_BINARY is no program"
-        "$here/base-images" --no-rust
-        context=$(mktemp -d)
-        cp "$ENTENTE_BINARY" "$context/entente"
-        say "image from $ENTENTE_BINARY"
-        quietly "building the image" docker build --tag entente --target prebuilt --file "$here/Dockerfile" "$context"
-        rm -rf "$context"
-    else
-        "$here/base-images"
-        say "building the image from source (some minutes the first time)"
-        quietly "building the image" docker build --tag entente --file "$here/Dockerfile" "$here/.."
-    fi
-    quietly "building the lab's image" docker build --tag entente-lab "$here/lab"
-    docker image ls --format '    {{.Repository}}: {{.Size}}' --filter reference=entente --filter reference=entente-lab
-}
-
 start() {
     docker_answers
     ports_free
-    build_images
+    "$here/images"
     say "starting $nodes nodes and the partner"
     # No recreation: nodes that run already are not touched by one more.
     quietly "starting the containers" compose up --detach --no-recreate --scale "node=$((nodes - 1))"
 }
 
+# containers SERVICE...: their ids, whatever their state. (Not `compose ps`, which takes its time.)
+containers() {
+    local service
+    for service in "$@"; do
+        docker ps --all --quiet --filter "label=com.docker.compose.project=$project" \
+            --filter "label=com.docker.compose.service=$service"
+    done
+}
+
 node_names() {
-    compose ps -q first node 2>/dev/null | while read -r id; do
+    local id
+    for id in $(containers first node); do
         docker inspect --format '{{if .State.Running}}{{slice .Name 1}}{{end}}' "$id"
     done | sed '/^$/d'
 }
@@ -74,7 +65,7 @@ node_names() {
 # Of the lab's containers, those that have ended or start again and again.
 fallen() {
     local id
-    for id in $(compose ps -q first node partner resolver 2>/dev/null); do
+    for id in $(containers first node partner resolver); do
         docker inspect --format '{{if or .State.Restarting (not .State.Running)}}{{slice .Name 1}}{{end}}' "$id"
     done | sed '/^$/d'
 }
@@ -92,11 +83,11 @@ address() { docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAdd
 node_dns() { echo "@$(address "$1")"; }
 client_address() { echo "$(address "$1"):5222"; }
 partner_address() { echo "partner:5222"; }
-ask() { compose exec -T resolver dig +time=2 +tries=1 "$@" </dev/null; }
-client() { compose exec -T partner /opt/lab/talk /certs/dev-ca.pem "$@" </dev/null; }
+ask() { docker exec "$(containers resolver)" dig +time=2 +tries=1 "$@"; }
+client() { docker exec "$(containers partner)" /opt/lab/talk /certs/dev-ca.pem "$@"; }
 
 hints() {
-    docker cp "$(compose ps -q certs 2>/dev/null | head -n 1):/certs/dev-ca.pem" "$state/dev-ca.pem" >/dev/null 2>&1 || true
+    docker cp "$(containers certs | sed -n 1p):/certs/dev-ca.pem" "$state/dev-ca.pem" >/dev/null 2>&1 || true
     cat <<TEXT
 
 Log in with any XMPP client:

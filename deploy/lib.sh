@@ -33,4 +33,5 @@ until_true() {
 }
 
 # Passwords, process ids and logs of what `up` started; not in git.
+# shellcheck disable=SC2034
 state=${ENTENTE_STATE:-$(dirname "${BASH_SOURCE[0]}")/.state}

@@ -17,9 +17,12 @@ start() {
     "$here/certs" "$lab/certs" example.internal partner.internal
     # The same file as in containers; names in it count from its folder.
     cp "$here/lab/entente.toml" "$lab/entente.toml"
+    # Anew each time: it must know all the nodes that there will be.
+    ! running resolver || kill "$(cat "$lab/resolver.pid")"
+    rm -f "$lab/resolver.pid"
     start_once resolver env RESOLVER_LISTEN="$partner@5300" RESOLVER_PARTNER="$partner" RESOLVER_FOLDER="$lab" \
-        RESOLVER_NODES="$(for number in $(seq 9); do echo "127.0.0.1$number@5300"; done | tr '\n' ' ')" \
-        RESOLVER_UPSTREAM="$(sed -n 's/^nameserver //p' /etc/resolv.conf | head -n 1)" \
+        RESOLVER_NODES="$(for number in $(seq "$nodes"); do echo "127.0.0.1$number@5300"; done | tr '\n' ' ')" \
+        RESOLVER_UPSTREAM="$(sed -n 's/^nameserver //p' /etc/resolv.conf | sed -n 1p)" \
         "$here/lab/resolver"
     # Prosody has a user of its own, who need not be able to enter this folder.
     [ -s "$lab/partner.folder" ] || (mktemp -d "${TMPDIR:-/tmp}/entente-partner.XXXXXX" >"$lab/partner.folder")
