@@ -129,6 +129,8 @@ struct Session<'a> {
     on_write: Vec<u64>,
     acceptance: Option<Acceptance>,
     batch: ReceiptBatch,
+    /// The node takes nothing more from the peer: close as soon as our own stanzas are out.
+    leaving: bool,
     closed: Option<CloseReason>,
 }
 
@@ -170,6 +172,7 @@ impl<'a> Session<'a> {
             connection,
             on_write: Vec::new(),
             batch: ReceiptBatch::default(),
+            leaving: false,
             closed: None,
         }
     }
@@ -265,6 +268,10 @@ impl<'a> Session<'a> {
                     .increment(count);
             }
         }
+        if self.leaving && self.pair.is_empty() {
+            self.leaving = false;
+            self.close(StreamCondition::SystemShutdown);
+        }
         if let Some(acceptance) = &mut self.acceptance {
             let handled = acceptance.acknowledged(now());
             if handled > 0 {
@@ -320,8 +327,7 @@ impl<'a> Session<'a> {
             return;
         };
         if acceptance.take(now(), ready).await == Notice::Shutdown {
-            // Our own stanzas may still want out: the drain closes the stream when they are.
-            tracing::trace!(remote = %self.pair.remote, "an outbound stream waits for the drain");
+            self.leaving = true;
         }
     }
 

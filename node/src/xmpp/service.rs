@@ -358,3 +358,43 @@ fn wall_ms() -> u64 {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PeerConfig;
+
+    fn policy(allow_by_default: bool, rules: &[(&str, bool)]) -> FederationPolicy {
+        let rule = |allowed| PeerConfig {
+            allowed,
+            ..PeerConfig::default()
+        };
+        FederationPolicy {
+            allow_by_default,
+            messages_per_second: 500,
+            subscriptions_per_minute: 600,
+            peers: rules
+                .iter()
+                .map(|(domain, allowed)| ((*domain).to_owned(), rule(*allowed)))
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn a_rule_is_for_its_domain_and_neither_for_subdomains_nor_for_parents() {
+        let deny_all_but = policy(false, &[("foreign.example.com", true)]);
+        assert!(deny_all_but.peer("foreign.example.com").is_some());
+        for other in [
+            "example.com",
+            "im.foreign.example.com",
+            "xforeign.example.com",
+        ] {
+            assert!(deny_all_but.peer(other).is_none(), "{other}");
+        }
+        let allow_all_but = policy(true, &[("example.com", false)]);
+        assert!(allow_all_but.peer("example.com").is_none());
+        for other in ["im.example.com", "com", "example.org"] {
+            assert!(allow_all_but.peer(other).is_some(), "{other}");
+        }
+    }
+}
