@@ -97,8 +97,8 @@ Log in with any XMPP client:
     trust     $state/dev-ca.pem
   bob@partner.internal lives at the other organisation and answers when he is online.
 Look around:
-    docker exec $first /usr/local/bin/entente status
-    docker exec -i $first /usr/local/bin/entente user add carol@example.internal
+    docker exec $first entente status
+    docker exec -i $first entente user add carol@example.internal
     dig @127.0.0.1 -p $ENTENTE_DNS_PORT SRV _xmpp-server._tcp.example.internal
     deploy/up --nodes $((nodes + 1))          one more node
 TEXT
