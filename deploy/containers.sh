@@ -82,7 +82,7 @@ address() { docker inspect --format '{{range .NetworkSettings.Networks}}{{.IPAdd
 
 node_dns() { echo "@$(address "$1")"; }
 client_address() { echo "$(address "$1"):5222"; }
-partner_address() { echo "partner:5222"; }
+partner_address() { echo "$ENTENTE_NETWORK.20:5222"; }
 ask() { docker exec "$(containers resolver)" dig +time=2 +tries=1 "$@"; }
 client() { docker exec "$(containers partner)" /opt/lab/talk /certs/dev-ca.pem "$@"; }
 
