@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use entente_cluster::NodeId;
 use entente_home_core::{BindError, DeliveryId, EndReason, SessionEndReason};
 use entente_xmpp_core::error::{StanzaCondition, StanzaError, StreamCondition, StreamError};
 use entente_xmpp_core::jid::BareJid;
@@ -27,7 +28,11 @@ use crate::tls::binding;
 /// How long acks stay back before the fence is asked again.
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
 /// How long a client waits for its home to answer a bind.
-const BIND_TIMEOUT: Duration = Duration::from_secs(15);
+const BIND_TIMEOUT: Duration = Duration::from_secs(20);
+/// When a home that does not answer is asked again.
+const BIND_REPEAT: Duration = Duration::from_secs(3);
+/// Pause while there is no home to ask.
+const BIND_PAUSE: Duration = Duration::from_millis(100);
 
 /// One client connection.
 pub(super) struct Connection {
@@ -40,6 +45,7 @@ pub(super) struct Connection {
     needs_flush: bool,
     /// Deliveries that go with the bytes in `out`, where the client does not ack.
     on_write: Vec<DeliveryId>,
+    binding: Option<Binding>,
     session: Option<Session>,
     resumable: Option<(Registration, mpsc::Receiver<Claim>)>,
     /// Receipts are here that may not be acknowledged now.
@@ -72,6 +78,7 @@ impl Connection {
             out: BytesMut::new(),
             needs_flush: false,
             on_write: Vec::new(),
+            binding: None,
             session: None,
             resumable: None,
             ask_fence: None,
@@ -112,7 +119,9 @@ impl Connection {
                 break;
             }
             let deadline = self.deadline();
-            let reading = self.stream.wants_bytes()
+            // While a resource is asked for, reading is only to notice that the client gives up; the
+            // stream bounds what it takes ahead.
+            let reading = (self.stream.wants_bytes() || self.binding.is_some())
                 && self
                     .session
                     .as_ref()
@@ -122,16 +131,22 @@ impl Connection {
                 out,
                 needs_flush,
                 stream,
+                binding,
                 session,
                 resumable,
                 ..
             } = &mut self;
+            let bound = session.is_some();
+            let handle = session
+                .as_ref()
+                .map(|session| &session.handle)
+                .or(binding.as_ref().map(|binding| &binding.handle));
             let wake = tokio::select! {
                 biased;
                 event = io.event(out, needs_flush, reading, |bytes| stream.handle_input(now(), ClientInput::Bytes(BytesMut::from(bytes)))) => Wake::Io(event),
-                () = inbox_ready(session.as_ref()) => Wake::Inbox,
+                () = inbox_ready(handle) => Wake::Inbox,
                 claim = claimed(resumable.as_mut()) => Wake::Claim(claim),
-                changed = view.changed(), if session.is_some() => if changed.is_ok() { Wake::View } else { Wake::Timer },
+                changed = view.changed(), if bound || binding.is_some() => if changed.is_ok() { Wake::View } else { Wake::Timer },
                 () = until(deadline) => Wake::Timer,
             };
             match wake {
@@ -140,9 +155,13 @@ impl Connection {
                 Wake::Io(IoEvent::Eof | IoEvent::Broken) => {
                     self.stream.handle_input(now(), ClientInput::Eof)
                 }
-                Wake::Inbox => self.take_inbox(),
+                Wake::Inbox => {
+                    self.take_bind_result();
+                    self.take_inbox();
+                }
                 Wake::View => {
                     view.borrow_and_update();
+                    self.ask_home().await;
                     if let Some(session) = &mut self.session {
                         session.follow_home(now(), &self.service.switchboard).await;
                     }
@@ -235,10 +254,10 @@ impl Connection {
 
     async fn answer(&mut self, id: RequestId, request: ClientRequest) {
         let answer = match request {
+            ClientRequest::Bind { user, resource } => return self.bind(id, user, resource).await,
             ClientRequest::Credentials { user, mechanism } => {
                 self.credentials(&user, mechanism).await
             }
-            ClientRequest::Bind { user, resource } => self.bind(user, resource).await,
             ClientRequest::Resume { user, previd } => {
                 match self.service.resumable.claim(&previd, &user).await {
                     Some(Handover { state, session }) => {
@@ -277,49 +296,99 @@ impl Connection {
         }
     }
 
-    async fn bind(&mut self, user: BareJid, resource: Option<String>) -> ClientAnswer {
-        let refused = |condition| ClientAnswer::BindRefused(StanzaError::new(condition));
-        let handle = self.service.switchboard.connections.open();
-        let deadline = tokio::time::Instant::now() + BIND_TIMEOUT;
-        loop {
-            let home = self.service.switchboard.home(user.as_str());
-            let asked = self
-                .service
-                .switchboard
-                .bind(handle.key.clone(), user.clone(), resource.clone(), 1)
-                .await
-                .is_ok();
-            // A home that dies meanwhile does not answer: ask the next one after a while.
-            let patience = if asked {
-                Duration::from_secs(5)
-            } else {
-                Duration::from_millis(100)
-            };
-            let until = deadline.min(tokio::time::Instant::now() + patience);
-            match tokio::time::timeout_at(until, bind_result(&handle)).await {
-                Ok(Ok(full)) => {
-                    self.session = Some(Session::new(
-                        handle,
-                        full.clone(),
-                        self.service.custody_stanzas,
-                        home,
-                    ));
-                    return ClientAnswer::Bound(full);
+    /// Asks the home for a resource; the answer comes through the inbox, while the client's socket
+    /// is watched: a client that gave up must not take the resource from its own next attempt.
+    async fn bind(&mut self, id: RequestId, user: BareJid, resource: Option<String>) {
+        let now = now();
+        self.binding = Some(Binding {
+            handle: self.service.switchboard.connections.open(),
+            id,
+            user,
+            resource,
+            home: None,
+            ask_at: now,
+            give_up_at: now + BIND_TIMEOUT,
+        });
+        self.ask_home().await;
+    }
+
+    /// Asks today's home, unless it has been asked.
+    async fn ask_home(&mut self) {
+        let Some(binding) = &mut self.binding else {
+            return;
+        };
+        let now = now();
+        if now >= binding.give_up_at {
+            self.bind_refused(StanzaCondition::ResourceConstraint);
+            return;
+        }
+        let home = self.service.switchboard.home(binding.user.as_str());
+        if home.is_some() && home == binding.home && now < binding.ask_at {
+            return;
+        }
+        let asked = self
+            .service
+            .switchboard
+            .bind(
+                binding.handle.key.clone(),
+                binding.user.clone(),
+                binding.resource.clone(),
+                1,
+            )
+            .await
+            .is_ok();
+        binding.home = home;
+        binding.ask_at = now + if asked { BIND_REPEAT } else { BIND_PAUSE };
+    }
+
+    fn take_bind_result(&mut self) {
+        let Some(binding) = &mut self.binding else {
+            return;
+        };
+        let mut result = None;
+        for item in binding.handle.inbox.take() {
+            match item {
+                Item::BindResult { result: answer, .. } => result = Some(answer),
+                Item::End(_) | Item::Shutdown => {
+                    let error = StreamError::new(StreamCondition::SystemShutdown);
+                    self.stream
+                        .handle_input(now(), ClientInput::Close(Some(error)));
+                    return;
                 }
-                Ok(Err(BindError::BadResource)) => return refused(StanzaCondition::BadRequest),
-                Ok(Err(BindError::TooManySessions)) => {
-                    return refused(StanzaCondition::ResourceConstraint);
-                }
-                Ok(Err(BindError::NoSuchUser)) => return refused(StanzaCondition::NotAllowed),
-                Ok(Err(BindError::Unavailable)) | Err(_)
-                    if tokio::time::Instant::now() < deadline =>
-                {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Ok(Err(BindError::Unavailable)) | Err(_) => {
-                    return refused(StanzaCondition::ResourceConstraint);
-                }
+                _ => {}
             }
+        }
+        match result {
+            None => {}
+            Some(Ok(full)) => {
+                let Some(Binding {
+                    handle, id, home, ..
+                }) = self.binding.take()
+                else {
+                    return;
+                };
+                let custody = self.service.custody_stanzas;
+                self.session = Some(Session::new(handle, full.clone(), custody, home));
+                let answer = ClientInput::Answer(id, ClientAnswer::Bound(full));
+                self.stream.handle_input(now(), answer);
+            }
+            Some(Err(BindError::Unavailable)) => {
+                binding.home = None;
+                binding.ask_at = now() + BIND_PAUSE;
+            }
+            Some(Err(BindError::BadResource)) => self.bind_refused(StanzaCondition::BadRequest),
+            Some(Err(BindError::TooManySessions)) => {
+                self.bind_refused(StanzaCondition::ResourceConstraint)
+            }
+            Some(Err(BindError::NoSuchUser)) => self.bind_refused(StanzaCondition::NotAllowed),
+        }
+    }
+
+    fn bind_refused(&mut self, condition: StanzaCondition) {
+        if let Some(binding) = self.binding.take() {
+            let answer = ClientAnswer::BindRefused(StanzaError::new(condition));
+            self.stream
+                .handle_input(now(), ClientInput::Answer(binding.id, answer));
         }
     }
 
@@ -410,7 +479,11 @@ impl Connection {
 
     fn deadline(&self) -> Option<Instant> {
         let session = self.session.as_ref().and_then(Session::poll_timeout);
-        [self.stream.poll_timeout(), session, self.ask_fence]
+        let binding = self
+            .binding
+            .as_ref()
+            .map(|binding| binding.ask_at.min(binding.give_up_at));
+        [self.stream.poll_timeout(), session, binding, self.ask_fence]
             .into_iter()
             .flatten()
             .min()
@@ -420,6 +493,13 @@ impl Connection {
         let now = now();
         if self.stream.poll_timeout().is_some_and(|at| at <= now) {
             self.stream.handle_input(now, ClientInput::Timeout);
+        }
+        if self
+            .binding
+            .as_ref()
+            .is_some_and(|binding| binding.ask_at <= now || binding.give_up_at <= now)
+        {
+            self.ask_home().await;
         }
         if let Some(session) = &mut self.session {
             session.timeout(now, &self.service.switchboard).await;
@@ -585,6 +665,7 @@ async fn give(
         acknowledge_parked(service, &mut state, &mut session);
     }
     session.report(&service.switchboard).await;
+    session.resumed();
     if let Err(Handover { state, session }) = claim.send(Handover {
         state: Box::new(state),
         session,
@@ -614,24 +695,24 @@ async fn end(
     session.end(reason, &service.switchboard).await;
 }
 
-async fn bind_result(
-    handle: &ConnectionHandle,
-) -> Result<entente_xmpp_core::jid::FullJid, BindError> {
-    loop {
-        handle.inbox.ready().await;
-        for item in handle.inbox.take() {
-            if let Item::BindResult { result, .. } = item {
-                return result;
-            }
-        }
+async fn inbox_ready(handle: Option<&ConnectionHandle>) {
+    match handle {
+        Some(handle) => handle.inbox.ready().await,
+        None => std::future::pending().await,
     }
 }
 
-async fn inbox_ready(session: Option<&Session>) {
-    match session {
-        Some(session) => session.handle.inbox.ready().await,
-        None => std::future::pending().await,
-    }
+/// A resource that is being asked for.
+struct Binding {
+    handle: ConnectionHandle,
+    id: RequestId,
+    user: BareJid,
+    resource: Option<String>,
+    /// The home that was asked.
+    home: Option<(NodeId, u64)>,
+    /// When to ask again, if the home stays the same.
+    ask_at: Instant,
+    give_up_at: Instant,
 }
 
 async fn claimed(resumable: Option<&mut (Registration, mpsc::Receiver<Claim>)>) -> Option<Claim> {

@@ -25,6 +25,13 @@ pub(super) struct Session {
     full: FullJid,
     mirror: SessionMirror,
     custody: Custody<SessionKey>,
+    /// Stanzas taken so far.
+    accepted: u64,
+    /// Stanzas whose receipts are told so far.
+    told: u64,
+    /// Stanzas from before a resumption whose receipts must not be told any more: the client sends
+    /// them again.
+    forgotten: u64,
     /// The home that knows this session, with its generation.
     home: Option<(NodeId, u64)>,
     /// When to look for a home again, if the last look found none.
@@ -55,6 +62,9 @@ impl Session {
             user: full.to_bare(),
             mirror: SessionMirror::new(full.clone(), DIRECTED),
             full,
+            accepted: 0,
+            told: 0,
+            forgotten: 0,
             home,
             retry_home: None,
             recent: VecDeque::new(),
@@ -84,6 +94,7 @@ impl Session {
             tracing::warn!(session = %self.full, "a stanza came while custody was full");
             return;
         };
+        self.accepted += 1;
         if accepted.send {
             self.give(now, accepted.seq, stanza, switchboard).await;
         }
@@ -123,7 +134,16 @@ impl Session {
 
     /// How many more of the client's stanzas may be acknowledged. Call only when acks are allowed.
     pub(super) fn handled(&mut self) -> u64 {
-        self.custody.handled()
+        let newly = self.custody.handled();
+        self.told += newly;
+        let forgotten = newly.min(self.forgotten);
+        self.forgotten -= forgotten;
+        newly - forgotten
+    }
+
+    /// The client resumes on another connection: it counts from what was told so far.
+    pub(super) fn resumed(&mut self) {
+        self.forgotten = self.accepted - self.told;
     }
 
     /// Whether receipts have come that `handled` has not told.

@@ -42,8 +42,6 @@ pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>>
             "client.max_unauthenticated_per_address",
             raw.client.max_unauthenticated_per_address,
         ),
-        stanzas_per_second: check.number("client.stanzas_per_second", raw.client.stanzas_per_second)
-            as u32,
     };
     let xmpp = check.xmpp(raw.xmpp);
     let federation = check.federation(raw.federation, &domains);

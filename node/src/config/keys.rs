@@ -60,7 +60,6 @@ pub(crate) const KEYS: &[Key] = keys! {
     "client.resume_seconds" Integer "300" "0 to 86400" "How long a broken stream can be resumed (XEP-0198). 0 switches resumption off.";
     "client.max_connections" Integer "50000" "1 to 1000000" "Client connections on this node.";
     "client.max_unauthenticated_per_address" Integer "100" "1 to 1000000" "Connections of one address that have not authenticated.";
-    "client.stanzas_per_second" Integer "0" "0 to 1000000" "Stanzas a second taken from one client; more wait. 0: no limit.";
     "xmpp.listen" List "[\"[::]:5269\"]" "address:port" "Federation with STARTTLS.";
     "xmpp.direct_tls_listen" List "[\"[::]:5270\"]" "address:port" "Federation with TLS from the first byte (XEP-0368).";
     "xmpp.max_stanza_bytes" Integer "524288" "10000 to 10485760" "Largest stanza taken from a peer after authentication.";

@@ -73,7 +73,6 @@ table!(RawClient {
     resume_seconds: i64,
     max_connections: i64,
     max_unauthenticated_per_address: i64,
-    stanzas_per_second: i64,
 });
 table!(RawXmpp {
     listen: Vec<String>,

@@ -80,8 +80,6 @@ pub(crate) struct ClientConfig {
     pub(crate) resume: Duration,
     pub(crate) max_connections: usize,
     pub(crate) max_unauthenticated_per_address: usize,
-    /// 0: no limit.
-    pub(crate) stanzas_per_second: u32,
 }
 
 #[derive(Debug, Clone)]

@@ -17,4 +17,4 @@ pub(crate) mod wire;
 pub(crate) use connections::{ConnectionHandle, Connections};
 pub(crate) use inbox::Item;
 pub(crate) use receipts::ReceiptBatch;
-pub(crate) use switchboard::{OutboundItem, OutboundSink, Switchboard, Unplaced};
+pub(crate) use switchboard::{OutboundItem, OutboundSink, Switchboard};

@@ -393,6 +393,17 @@ impl Switchboard {
                     let _gone = inbox.push(Item::BindResult { request, result });
                 }
                 None => {
+                    if self.connections.is_local(&session) {
+                        // The client gave up before the answer.
+                        if let Ok(full) = result {
+                            feedback.push(Input::SessionEnded {
+                                session,
+                                full,
+                                reason: SessionEndReason::Lost,
+                            });
+                        }
+                        return;
+                    }
                     let edge = Arc::clone(&session.edge);
                     let _gone = self.try_mesh_by_name(
                         &edge,
@@ -619,6 +630,11 @@ impl Switchboard {
             } => {
                 if let Some(inbox) = self.connections.get(&session) {
                     let _gone = inbox.push(Item::BindResult { request, result });
+                } else if let Ok(full) = result {
+                    // The client gave up before the answer.
+                    let _no_home = self
+                        .session_ended(session, full, SessionEndReason::Lost)
+                        .await;
                 }
             }
             WireFrame::Register { session, snapshot } => {

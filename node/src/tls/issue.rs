@@ -13,7 +13,7 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::pem::{Identity, TlsError};
+use super::pem::TlsError;
 
 /// Suffix of the subject alternative name that binds a certificate to a node id.
 pub(crate) const MESH_SUFFIX: &str = "mesh.entente.internal";
@@ -103,31 +103,6 @@ impl Authority {
             0o644,
         )?;
         write(&folder.join(format!("{stem}.key")), key.as_bytes(), 0o400)
-    }
-
-    /// Issues an identity that stays in memory.
-    pub(crate) fn issue_identity(
-        &self,
-        names: &[String],
-        now: std::time::SystemTime,
-    ) -> Result<Identity, TlsError> {
-        let (certificate, key) = self.issue(names, now)?;
-        let file = || std::path::PathBuf::from("(issued in memory)");
-        let chain = CertificateDer::pem_slice_iter(certificate.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|source| TlsError::Read {
-                file: file(),
-                source,
-            })?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|source| TlsError::Read {
-                file: file(),
-                source,
-            })?;
-        Ok(Identity {
-            chain,
-            key: std::sync::Arc::new(key),
-        })
     }
 }
 

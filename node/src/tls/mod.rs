@@ -9,5 +9,5 @@ pub(crate) mod proof;
 pub(crate) mod verifier;
 
 pub(crate) use domains::DomainCertificates;
-pub(crate) use pem::{Identity, TlsError};
+pub(crate) use pem::TlsError;
 pub(crate) use proof::PeerTrust;

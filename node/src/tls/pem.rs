@@ -25,8 +25,6 @@ pub(crate) enum TlsError {
     },
     #[error("{}: cannot be read as an X.509 certificate", file.display())]
     NotX509 { file: PathBuf },
-    #[error("{}: expired on {when}; install a new certificate and reload", file.display())]
-    Expired { file: PathBuf, when: String },
     #[error("{}: lacks the subject alternative name `{name}`; ask the CA for a certificate that has it", file.display())]
     MissingName { file: PathBuf, name: String },
     #[error("{}: {source}", file.display())]
