@@ -146,5 +146,15 @@ pub(crate) fn say(text: &str) {
 
 /// Prints an error.
 pub(crate) fn complain(error: &CommandError) {
-    let _closed = writeln!(std::io::stderr().lock(), "entente: {error}");
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(inner) = cause {
+        // Some errors tell their cause themselves.
+        let inner_text = inner.to_string();
+        if !text.contains(&inner_text) {
+            text.push_str(&format!(": {inner_text}"));
+        }
+        cause = inner.source();
+    }
+    let _closed = writeln!(std::io::stderr().lock(), "entente: {text}");
 }
