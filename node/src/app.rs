@@ -35,6 +35,8 @@ use crate::{lease, secrets};
 const LISTEN_BEFORE_FOUNDING: Duration = Duration::from_secs(3);
 /// How often the store's voters are looked after.
 const VOTERS: Duration = Duration::from_secs(3);
+/// How long the store may take to close.
+const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long clients and peers get to finish on a stop.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -340,7 +342,8 @@ impl App {
         }
         self.stop.send_replace(true);
         self.mesh.shutdown().await;
-        if let Err(error) = self.store.shutdown().await {
+        // In a cluster the engine waits some ten seconds; what was acknowledged is on disk anyway.
+        if let Ok(Err(error)) = tokio::time::timeout(STORE_PATIENCE, self.store.shutdown()).await {
             tracing::warn!(%error, "the store did not close cleanly");
         }
         tracing::info!("stopped");

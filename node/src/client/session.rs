@@ -34,6 +34,8 @@ pub(super) struct Session {
     forgotten: u64,
     /// The home that knows this session, with its generation.
     home: Option<(NodeId, u64)>,
+    /// When to tell the home of this session once more.
+    register_again: Option<Instant>,
     /// When to look for a home again, if the last look found none.
     retry_home: Option<Instant>,
     /// Envelopes delivered to the client, oldest first, with their delivery.
@@ -66,6 +68,7 @@ impl Session {
             told: 0,
             forgotten: 0,
             home,
+            register_again: None,
             retry_home: None,
             recent: VecDeque::new(),
             aliases: Vec::new(),
@@ -130,6 +133,8 @@ impl Session {
     /// A home did not take `seq`.
     pub(super) fn retry(&mut self, now: Instant, seq: u64) {
         self.custody.retry(now, seq);
+        // One reason is that the home does not know this session: it is told again first.
+        self.register_again.get_or_insert(now + UNPLACED_PAUSE);
     }
 
     /// How many more of the client's stanzas may be acknowledged. Call only when acks are allowed.
@@ -257,16 +262,28 @@ impl Session {
 
     /// When [`Self::timeout`] wants to be called.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        match (self.custody.poll_timeout(), self.retry_home) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        [
+            self.custody.poll_timeout(),
+            self.retry_home,
+            self.register_again,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// A deadline came.
     pub(super) async fn timeout(&mut self, now: Instant, switchboard: &Switchboard) {
         if self.retry_home.is_some_and(|at| at <= now) {
             self.follow_home(now, switchboard).await;
+        }
+        if self.register_again.is_some_and(|at| at <= now) {
+            self.register_again = None;
+            let snapshot = self.mirror.snapshot().clone();
+            // Without a home the custody's own deadline brings us back here.
+            let _no_home = switchboard
+                .register(self.handle.key.clone(), snapshot)
+                .await;
         }
         let again = self.custody.overdue(now);
         self.give_again(now, again, switchboard).await;

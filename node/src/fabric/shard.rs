@@ -1,10 +1,13 @@
 //! The driver around one home shard: takes what its lanes bring, lets the core decide, carries the
 //! decisions out. It never waits for anything but its own lanes and the clock.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use entente_cluster::ClusterView;
 use entente_home_core::{DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
+use entente_xmpp_core::jid::BareJid;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
@@ -16,6 +19,9 @@ use super::switchboard::{ShardLanes, Switchboard};
 const EDGE_LANE: usize = 1024;
 /// Room for what other shards and the store bring; more goes back to the holders.
 const INNER_LANE: usize = 16_384;
+/// How long a user may be here before this node's view says that it is the home; views converge in
+/// a second or two.
+const EARLY: std::time::Duration = std::time::Duration::from_secs(10);
 /// Inputs that are handled before outputs are flushed.
 const BATCH: usize = 128;
 /// Pause before receipts that a full link refused are tried again.
@@ -68,6 +74,8 @@ pub(crate) struct ShardDriver {
     switchboard: Arc<Switchboard>,
     store: mpsc::Sender<StoreJob>,
     batch: ReceiptBatch,
+    /// Users that were here before this node's view said so, with the time of that.
+    early: HashMap<BareJid, Instant>,
     stop: watch::Receiver<bool>,
 }
 
@@ -85,6 +93,7 @@ impl ShardDriver {
             switchboard,
             store,
             batch: ReceiptBatch::default(),
+            early: HashMap::new(),
             stop,
         }
     }
@@ -92,9 +101,11 @@ impl ShardDriver {
     /// Runs until the node stops.
     pub(crate) async fn run(mut self) {
         let mut view = self.switchboard.view.clone();
+        let mut before = view.borrow_and_update().clone();
         let mut inputs = Vec::with_capacity(BATCH);
         let mut from_edges = Vec::with_capacity(BATCH);
         let mut refused_until = None;
+        let mut stop = self.stop.clone();
         loop {
             let deadline = match (self.core.poll_timeout(), refused_until) {
                 (Some(one), Some(other)) => Some(one.min(other)),
@@ -103,13 +114,14 @@ impl ShardDriver {
             let ShardInputs { edge, inner } = &mut self.inputs;
             tokio::select! {
                 biased;
-                _ = self.stop.wait_for(|stop| *stop) => return,
+                _ = stop.wait_for(|stop| *stop) => return,
                 changed = view.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let view = view.borrow_and_update().clone();
-                    let users = self.core.users().filter(|user| !view.is_home(user.as_str())).cloned().collect::<Vec<_>>();
+                    let after = view.borrow_and_update().clone();
+                    let users = self.moved_away(&before, &after);
+                    before = after;
                     if !users.is_empty() {
                         inputs.push(Input::Release { users });
                     }
@@ -126,6 +138,32 @@ impl ShardDriver {
             // A full link refused receipts: they are tried again soon, work or no work.
             refused_until = (!self.batch.is_empty()).then(|| clocks().0 + REFUSED_PAUSE);
         }
+    }
+
+    /// Users whose home this node no longer is. A user whose home it was not before either came
+    /// early: the edge's view is ahead of ours. Such a user stays until ours must have caught up.
+    fn moved_away(&mut self, before: &ClusterView, after: &ClusterView) -> Vec<BareJid> {
+        let (now, _) = clocks();
+        let mut early = HashMap::new();
+        let mut moved = Vec::new();
+        for user in self
+            .core
+            .users()
+            .filter(|user| !after.is_home(user.as_str()))
+        {
+            if before.is_home(user.as_str()) {
+                moved.push(user.clone());
+                continue;
+            }
+            let since = self.early.remove(user).unwrap_or(now);
+            if now.duration_since(since) < EARLY {
+                early.insert(user.clone(), since);
+            } else {
+                moved.push(user.clone());
+            }
+        }
+        self.early = early;
+        moved
     }
 
     fn handle(&mut self, inputs: &mut Vec<Input>) {
