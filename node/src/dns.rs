@@ -124,10 +124,10 @@ async fn announce(
 ) {
     loop {
         let announcement = published.borrow_and_update().announcement();
-        if let Some(announcement) = announcement {
-            if let Err(error) = membership.announce(announcement.to_string()) {
-                tracing::error!(%error, "the name server's serial is not gossiped");
-            }
+        if let Some(announcement) = announcement
+            && let Err(error) = membership.announce(announcement.to_string())
+        {
+            tracing::error!(%error, "the name server's serial is not gossiped");
         }
         if published.changed().await.is_err() {
             return;

@@ -1,5 +1,7 @@
 //! `entente`: one program, every node of a cluster.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
+
 mod admin;
 mod app;
 mod cli;

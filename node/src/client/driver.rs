@@ -348,7 +348,7 @@ impl Connection {
         let mut result = None;
         for item in binding.handle.inbox.take() {
             match item {
-                Item::BindResult { result: answer, .. } => result = Some(answer),
+                Item::BindResult(answer) => result = Some(answer),
                 Item::End(_) | Item::Shutdown => {
                     let error = StreamError::new(StreamCondition::SystemShutdown);
                     self.stream
@@ -426,7 +426,7 @@ impl Connection {
                 }
                 Item::Receipt(seq) => session.receipt(seq),
                 Item::Retry(seq) => session.retry(now, seq),
-                Item::BindResult { .. } => {}
+                Item::BindResult(_) => {}
                 Item::End(reason) => {
                     let condition = match reason {
                         EndReason::Conflict => StreamCondition::Conflict,
@@ -641,7 +641,7 @@ fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
             }
             Item::Receipt(seq) => session.receipt(seq),
             Item::Retry(seq) => session.retry(now(), seq),
-            Item::BindResult { .. } => {}
+            Item::BindResult(_) => {}
             Item::End(_) | Item::Shutdown => return false,
         }
     }

@@ -19,10 +19,13 @@ pub(crate) struct Handover {
 /// A wish for a session.
 pub(crate) type Claim = oneshot::Sender<Handover>;
 
+/// Resumption id → whose it is, and where to claim it.
+type ById = HashMap<Arc<str>, (BareJid, mpsc::Sender<Claim>)>;
+
 /// The table of one node.
 #[derive(Default, Clone)]
 pub(crate) struct Resumable {
-    by_id: Arc<Mutex<HashMap<Arc<str>, (BareJid, mpsc::Sender<Claim>)>>>,
+    by_id: Arc<Mutex<ById>>,
 }
 
 impl Resumable {
@@ -58,7 +61,7 @@ impl Resumable {
         handover.await.ok()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Arc<str>, (BareJid, mpsc::Sender<Claim>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, ById> {
         self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -109,7 +109,7 @@ impl Session {
             seq,
         };
         let sent = switchboard
-            .from_client(self.handle.key.clone(), envelope, stanza, &self.user)
+            .accept_from_client(self.handle.key.clone(), envelope, stanza, &self.user)
             .await;
         if sent.is_err() {
             self.custody.retry(now, seq);

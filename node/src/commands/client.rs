@@ -44,7 +44,10 @@ pub(super) fn drain(admin: &str, wait: bool) -> Result<ExitCode, CommandError> {
         say(text(ask(admin, Method::POST, "/drain", None).await?)
             .await?
             .trim_end());
-        while wait {
+        if !wait {
+            return Ok(ExitCode::SUCCESS);
+        }
+        loop {
             let status = text(ask(admin, Method::GET, "/status", None).await?).await?;
             let status: Status = serde_json::from_str(&status).map_err(|error| {
                 CommandError::Refused(format!("the node's status was not understood: {error}"))

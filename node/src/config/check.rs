@@ -283,8 +283,7 @@ impl Check<'_> {
                 .collect();
             if let (Some(certificate_file), Some(private_key_file)) =
                 (certificate_file, private_key_file)
-            {
-                if out
+                && out
                     .insert(
                         domain.clone(),
                         DomainConfig {
@@ -294,12 +293,11 @@ impl Check<'_> {
                         },
                     )
                     .is_some()
-                {
-                    self.report(
-                        Problem::new(path, format!("{domain} is there twice"))
-                            .cure("remove one of the tables"),
-                    );
-                }
+            {
+                self.report(
+                    Problem::new(path, format!("{domain} is there twice"))
+                        .cure("remove one of the tables"),
+                );
             }
         }
         out

@@ -19,10 +19,7 @@ pub(crate) enum Item {
     },
     Receipt(u64),
     Retry(u64),
-    BindResult {
-        request: u64,
-        result: Result<FullJid, BindError>,
-    },
+    BindResult(Result<FullJid, BindError>),
     End(EndReason),
     /// The node drains or is isolated: close, clients shall come back elsewhere.
     Shutdown,

@@ -58,6 +58,9 @@ pub(crate) struct Switchboard {
     outbound: OnceLock<Arc<dyn OutboundSink>>,
 }
 
+/// Envelopes of one holder.
+type HolderSeqs = (SessionKey, Vec<u64>);
+
 enum Place {
     Here,
     There(NodeId),
@@ -113,7 +116,7 @@ impl Switchboard {
     }
 
     /// A client's stanza, to the client's home. Waits for room.
-    pub(crate) async fn from_client(
+    pub(crate) async fn accept_from_client(
         &self,
         session: SessionKey,
         envelope: EnvelopeId,
@@ -148,7 +151,7 @@ impl Switchboard {
     }
 
     /// A peer's stanza, to the home of its recipient. Waits for room.
-    pub(crate) async fn from_peer(
+    pub(crate) async fn accept_from_peer(
         &self,
         envelope: Option<EnvelopeId>,
         stanza: Stanza,
@@ -390,7 +393,7 @@ impl Switchboard {
             } => match self.connections.get(&session) {
                 Some(inbox) => {
                     // A connection that is gone needs no answer; its end is on the way.
-                    let _gone = inbox.push(Item::BindResult { request, result });
+                    let _gone = inbox.push(Item::BindResult(result));
                 }
                 None => {
                     if self.connections.is_local(&session) {
@@ -625,11 +628,11 @@ impl Switchboard {
             }
             WireFrame::BindResult {
                 session,
-                request,
+                request: _,
                 result,
             } => {
                 if let Some(inbox) = self.connections.get(&session) {
-                    let _gone = inbox.push(Item::BindResult { request, result });
+                    let _gone = inbox.push(Item::BindResult(result));
                 } else if let Ok(full) = result {
                     // The client gave up before the answer.
                     let _no_home = self
@@ -697,8 +700,8 @@ impl Switchboard {
         &self,
         holders: Vec<(SessionKey, Vec<u64>)>,
         retry: bool,
-    ) -> Vec<(SessionKey, Vec<u64>)> {
-        let mut elsewhere: Vec<(Arc<str>, Vec<(SessionKey, Vec<u64>)>)> = Vec::new();
+    ) -> Vec<HolderSeqs> {
+        let mut elsewhere: Vec<(Arc<str>, Vec<HolderSeqs>)> = Vec::new();
         for (holder, seqs) in holders {
             if self.connections.is_local(&holder) {
                 if let Some(inbox) = self.connections.get(&holder) {

@@ -49,11 +49,6 @@ impl Io {
         }
     }
 
-    /// Whether TLS is on.
-    pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Server(_) | Self::Client(_))
-    }
-
     /// Waits for the next event: writes `out` as far as it goes and, if `reading`, gives what comes
     /// in to `sink`. Cancel-safe: what was written has left `out`, what was read is in the sink.
     /// With nothing to write and not `reading`, it never returns.

@@ -152,7 +152,7 @@ impl Acceptance {
         if self
             .service
             .switchboard
-            .from_peer(Some(envelope), stanza, &user)
+            .accept_from_peer(Some(envelope), stanza, &user)
             .await
             .is_err()
         {
@@ -216,7 +216,7 @@ impl Acceptance {
                     self.custody.retry(now, seq);
                 }
                 Item::Shutdown => notice = Notice::Shutdown,
-                Item::Deliver { .. } | Item::BindResult { .. } | Item::End(_) => {
+                Item::Deliver { .. } | Item::BindResult(_) | Item::End(_) => {
                     debug_assert!(false, "nothing but receipts is for a federation stream");
                 }
             }
