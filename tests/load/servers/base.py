@@ -47,11 +47,13 @@ class Instance:
 
     def start(self):
         arguments, environment = self.command()
+        # Our own variables (ENTENTE_BIN, ENTENTE_LOAD) would be taken for a node's settings.
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("ENTENTE_")}
         log = open(self.directory / "stdout.log", "ab")
         begin = time.monotonic()
         self.process = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-            env={**os.environ, **environment}, cwd=self.directory, start_new_session=True)
+            env={**inherited, **environment}, cwd=self.directory, start_new_session=True)
         log.close()
         self._wait_for_features(begin + 60)
         self.start_seconds = time.monotonic() - begin
