@@ -139,7 +139,7 @@ impl Mailbox {
                 }
                 return;
             }
-            if self.flood.is_some() {
+            if self.flood.is_some() || self.older_ones_go_to_the_store() {
                 return self.keep(desk, user, envelope, stanza);
             }
         } else if self.pending.len() >= desk.config.limits.pending_per_user {
@@ -150,6 +150,17 @@ impl Mailbox {
         pending.due = Some(due);
         hand_out(desk, pending);
         self.arm(desk, user, due);
+    }
+
+    /// Whether messages that no session has are being written. A session that came meanwhile gets
+    /// them from the store, and what is newer must not be there before them.
+    fn older_ones_go_to_the_store(&self) -> bool {
+        self.writing.is_some()
+            && self.pending.iter().any(|pending| {
+                matches!(pending.copy, Copy::Queued | Copy::Writing)
+                    && pending.targets.is_empty()
+                    && !pending.acked
+            })
     }
 
     /// Puts a message into the offline store.

@@ -78,6 +78,29 @@ fn new_messages_stay_behind_the_flood() {
 }
 
 #[test]
+fn new_messages_stay_behind_what_is_being_stored_when_a_session_comes() {
+    let mut world = World::new();
+    let juliet = world.online("juliet@x", "1");
+    world.end(&juliet);
+    world.store.slow = true;
+    for n in 0..3 {
+        world.peer_sends(&chat(n));
+    }
+    let juliet = world.bind("juliet@x", "2");
+    world.send(&juliet, "<presence/>");
+    for n in 3..6 {
+        world.peer_sends(&chat(n));
+    }
+    while world.store_answers() {}
+    assert_eq!(
+        bodies(&world.got(&juliet)),
+        (0..6).map(|n| n.to_string()).collect::<Vec<_>>()
+    );
+    while world.store_answers() {}
+    assert_eq!(kept(&world), 0);
+}
+
+#[test]
 fn without_an_ack_a_copy_is_stored_after_two_seconds_and_deleted_by_a_late_ack() {
     let mut world = World::new();
     let juliet = world.online("juliet@x", "1");
