@@ -32,7 +32,8 @@ pub struct FilterConfig {
     /// node's first time, and for those whom a filter younger than `settle` sees: it is the
     /// newcomer then, not they.
     pub stable: Duration,
-    /// How long a new filter takes nodes up as it finds them.
+    /// How long a new filter takes nodes up as it finds them, from the first judgement in which the
+    /// local node is seen.
     pub settle: Duration,
     /// Failures older than this are forgotten.
     pub flap_window: Duration,
@@ -163,7 +164,12 @@ impl Filter {
     /// been forgotten by gossip and is down. To be called at every change and a few times a
     /// second: the passing of time is judged only here.
     pub fn judge(&mut self, now: Instant, sightings: &[Sighting]) -> BTreeMap<NodeId, Standing> {
-        let started = *self.started.get_or_insert(now);
+        // Others that start at the same time publish themselves about when this node does, however
+        // long all of them waited for the store before.
+        if self.started.is_none() && sightings.iter().any(|s| s.node == self.local) {
+            self.started = Some(now);
+        }
+        let started = self.started.unwrap_or(now);
         let paused = self
             .judged
             .is_some_and(|judged| now.saturating_duration_since(judged) > self.config.stall);

@@ -203,6 +203,28 @@ fn a_joiner_whose_signs_break_off_starts_its_time_again() {
 }
 
 #[test]
+fn those_that_start_together_are_taken_up_at_once_however_long_all_waited_for_the_store() {
+    let mut scene = Scene::new();
+    let me = scene.seen.remove(&id("me")).unwrap();
+    scene.run(Duration::from_secs(20));
+    for name in ["b", "c"] {
+        scene.add(name);
+        scene.see(name, |s| s.state = MemberState::Joining);
+    }
+    scene.tick();
+    scene.seen.insert(id("me"), me);
+    scene.run(Duration::from_millis(500));
+    scene.see("b", |s| s.state = MemberState::Ready);
+    scene.tick();
+    assert_eq!(scene.of("b"), Standing::Serving);
+    // Much later it is the newcomer.
+    scene.run(Duration::from_secs(10));
+    scene.add("d");
+    scene.tick();
+    assert_eq!(scene.of("d"), Standing::Down);
+}
+
+#[test]
 fn the_local_node_is_judged_by_its_fence_alone() {
     let mut scene = Scene::settled();
     scene.see("me", |s| s.lease = Lease::Stale);

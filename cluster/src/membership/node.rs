@@ -96,6 +96,8 @@ struct Round {
     heard: BTreeMap<NodeId, Heard>,
     seeds: Vec<String>,
     announced: Option<MemberFacts>,
+    /// Since when the others can hear of this node.
+    told_at: Option<Instant>,
     /// This node can know whom else there is.
     settled: bool,
 }
@@ -205,6 +207,7 @@ impl MembershipNode {
             heard: BTreeMap::new(),
             seeds: self.config.seeds.clone(),
             announced: None,
+            told_at: None,
             settled: self.config.seeds.is_empty(),
         };
         let (found, mut found_rx) = mpsc::channel::<SocketAddr>(MAX_SEEDS * MAX_SEED_ADDRESSES);
@@ -296,6 +299,9 @@ impl MembershipNode {
             }
             collect(&chitchat)
         };
+        if announced.is_some() {
+            round.told_at.get_or_insert(now);
+        }
         round.announced = announced;
         let local = &self.config.node_id;
         let others = seen
@@ -318,9 +324,18 @@ impl MembershipNode {
                     && s.state == MemberState::Ready
                     && standings.get(&s.node) != Some(&Standing::Serving)
             }) || seen.values().any(|seen| seen.alive && seen.facts.is_none());
+            // Those that start now, as after a failure of the whole cluster, wait for their stores
+            // for unequal times. Whoever took no notice of them would be the home of everybody.
+            let joining = sightings
+                .iter()
+                .any(|s| s.node != *local && s.alive && s.state == MemberState::Joining);
             let settle = self.config.filter.settle;
             let elapsed = now.saturating_duration_since(self.started_at);
-            round.settled = elapsed >= settle * 3 || (elapsed >= settle && others > 0 && !unplaced);
+            let told = round
+                .told_at
+                .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+            round.settled = told >= settle * 3
+                || (elapsed >= settle && others > 0 && !unplaced && (!joining || told >= settle));
         }
         let members = seen
             .into_iter()
