@@ -1,0 +1,251 @@
+//! The invariants.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use entente_cluster::Lease;
+use entente_home_core::{EnvelopeId, SessionKey};
+
+use super::client::MessageId;
+use super::membership::node_id;
+use super::node::Node;
+use super::stage::Stage;
+
+/// A broken invariant.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The seed of the run.
+    pub seed: u64,
+    /// When, in virtual time.
+    pub at: Duration,
+    /// What does not hold.
+    pub what: String,
+    /// What happened last.
+    pub trace: Vec<String>,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "{line}")?;
+        }
+        write!(
+            f,
+            "seed {} after {:.3} s: {}",
+            self.seed,
+            self.at.as_secs_f64(),
+            self.what
+        )
+    }
+}
+
+/// What a run, or many, came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Messages that clients gave to the cluster for the first time.
+    pub sent: u64,
+    /// Messages acknowledged to their senders.
+    pub acked: u64,
+    /// Messages that a recipient got.
+    pub delivered: u64,
+    /// Copies beyond the first of messages that their client sent once.
+    pub duplicates: u64,
+    /// Copies beyond the first of messages that their client sent again.
+    pub client_duplicates: u64,
+    /// Acknowledged messages that an online recipient got only after it came back again.
+    pub stranded: u64,
+    /// Messages that came after a later one of the same stream, because homes moved meanwhile.
+    pub reordered: u64,
+}
+
+impl Totals {
+    /// Adds another run's.
+    pub fn add(&mut self, other: Self) {
+        self.sent += other.sent;
+        self.acked += other.acked;
+        self.delivered += other.delivered;
+        self.duplicates += other.duplicates;
+        self.client_duplicates += other.client_duplicates;
+        self.stranded += other.stranded;
+        self.reordered += other.reordered;
+    }
+}
+
+/// What it knows of a run.
+#[derive(Default)]
+pub(crate) struct Checker {
+    pub(crate) failure: Option<(Duration, String)>,
+    envelopes: HashMap<EnvelopeId, (MessageId, Instant)>,
+    /// When a node last saw the homes change.
+    moved: Option<Instant>,
+    /// How often clients gave a message to the cluster.
+    sent: BTreeMap<MessageId, u32>,
+    pub(crate) acked: BTreeSet<MessageId>,
+    delivered: HashMap<MessageId, u32>,
+    bounced: HashSet<MessageId>,
+    seen: HashSet<(SessionKey, EnvelopeId)>,
+    order: HashMap<(SessionKey, SessionKey), u64>,
+    pub(crate) totals: Totals,
+}
+
+impl Checker {
+    pub(crate) fn fail(&mut self, at: Duration, what: String) {
+        self.failure.get_or_insert((at, what));
+    }
+
+    /// A client's message got its envelope.
+    pub(crate) fn accepted(&mut self, now: Instant, envelope: EnvelopeId, message: MessageId) {
+        self.envelopes.insert(envelope, (message, now));
+    }
+
+    /// A node sees other homes than before.
+    pub(crate) fn homes_moved(&mut self, now: Instant) {
+        self.moved = Some(now);
+    }
+
+    /// A client gave a message to the cluster, perhaps again.
+    pub(crate) fn sent(&mut self, message: MessageId) {
+        *self.sent.entry(message).or_default() += 1;
+    }
+
+    pub(crate) fn bounced(&mut self, message: MessageId) {
+        self.bounced.insert(message);
+    }
+
+    pub(crate) fn is_delivered(&self, message: MessageId) -> bool {
+        self.delivered.contains_key(&message)
+    }
+
+    pub(crate) fn finish(&mut self) {
+        let totals = &mut self.totals;
+        totals.sent = self.sent.len() as u64;
+        totals.acked = self.acked.len() as u64;
+        totals.delivered = self.delivered.len() as u64;
+        for (message, count) in &self.delivered {
+            let extra = u64::from(count - 1);
+            if self.sent.get(message).is_some_and(|sent| *sent > 1) {
+                totals.client_duplicates += extra;
+            } else {
+                totals.duplicates += extra;
+            }
+        }
+    }
+}
+
+impl Stage {
+    /// Whether somebody who survives has the message.
+    fn is_safe(&self, message: MessageId, envelope: &EnvelopeId) -> bool {
+        self.checker.is_delivered(message)
+            || self.checker.bounced.contains(&message)
+            || self.store.keeps(envelope)
+    }
+
+    /// A client (or its socket, without acks) has a message.
+    pub(crate) fn delivered(
+        &mut self,
+        session: &SessionKey,
+        envelope: &EnvelopeId,
+        message: MessageId,
+    ) {
+        *self.checker.delivered.entry(message).or_default() += 1;
+        self.note(format!("{message} ({envelope}) comes to {}", session.conn));
+        if !self
+            .checker
+            .seen
+            .insert((session.clone(), envelope.clone()))
+        {
+            self.violated(format!(
+                "envelope {envelope} came twice to session {session:?}"
+            ));
+        }
+        let pair = (session.clone(), envelope.holder.clone());
+        let last = self.checker.order.entry(pair).or_default();
+        let before = std::mem::replace(last, envelope.seq.max(*last));
+        if envelope.seq >= before {
+            return;
+        }
+        // While the views of two nodes differ a message can wait for a node that is no home any
+        // more, and later ones pass it. With homes that stay nothing may.
+        let accepted = self.checker.envelopes.get(envelope).map(|(_, at)| *at);
+        if self.checker.moved >= accepted {
+            self.checker.totals.reordered += 1;
+        } else {
+            self.violated(format!(
+                "order: envelope {envelope} ({message}) came after number {before} to {session:?}"
+            ));
+        }
+    }
+
+    /// A home says that custody of this envelope ends.
+    pub(crate) fn receipted(&mut self, home: usize, envelope: &EnvelopeId) {
+        let Some(&(message, _)) = self.checker.envelopes.get(envelope) else {
+            return;
+        };
+        if !self.is_safe(message, envelope) {
+            self.violated(format!(
+                "n{home} gave a receipt for {envelope} ({message}), which nobody has"
+            ));
+        }
+    }
+
+    /// The store forgets a message.
+    pub(crate) fn removed(&mut self, envelope: &EnvelopeId) {
+        let Some(&(message, _)) = self.checker.envelopes.get(envelope) else {
+            return;
+        };
+        if !self.checker.is_delivered(message) {
+            self.violated(format!(
+                "{envelope} ({message}) was removed from the store and nobody has it"
+            ));
+        }
+    }
+
+    /// A node acknowledges to a client.
+    pub(crate) fn acknowledged(&mut self, node: usize, messages: &[(MessageId, EnvelopeId)]) {
+        for (message, envelope) in messages {
+            if !self.is_safe(*message, envelope) {
+                self.violated(format!(
+                    "n{node} acknowledged {envelope} ({message}), which nobody has"
+                ));
+            }
+            self.checker.acked.insert(*message);
+        }
+        // Whatever the fence believes: the renewal was committed then.
+        let renewed = self.store.renewed.get(&node).copied();
+        if renewed.is_none_or(|(at, _)| self.now - at >= Duration::from_secs(4)) {
+            self.violated(format!(
+                "n{node} acknowledges without a lease renewed in 4 s"
+            ));
+        }
+    }
+}
+
+/// Nobody who has read the last renewal of a node that may acknowledge has given up its lease.
+pub(crate) fn check_fences(stage: &mut Stage, nodes: &[Option<Node>]) {
+    let now = stage.now;
+    for (index, node) in nodes.iter().enumerate() {
+        let Some(node) = node.as_ref().filter(|_| stage.lives[index].up) else {
+            continue;
+        };
+        if !node.membership.fence.may_ack(now) {
+            continue;
+        }
+        for (other, observer) in nodes.iter().enumerate() {
+            let Some(observer) = observer.as_ref().filter(|_| other != index) else {
+                continue;
+            };
+            let lease = observer
+                .membership
+                .leases
+                .lease(&node_id(index), node.generation);
+            let read = stage.store.renewed.get(&index);
+            let read = read.is_some_and(|(_, at)| *at <= observer.leases_from);
+            if lease == Lease::Stale && read {
+                stage.violated(format!(
+                    "n{index} may acknowledge while n{other} has given up its lease"
+                ));
+            }
+        }
+    }
+}

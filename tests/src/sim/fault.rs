@@ -1,0 +1,271 @@
+//! What goes wrong, when, by the seed.
+
+use std::time::Duration;
+
+use rand::Rng;
+use rand::rngs::StdRng;
+
+/// One change of the world.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// The process dies; with `power` its machine too.
+    Kill {
+        node: usize,
+        power: bool,
+    },
+    Restart(usize),
+    Pause(usize),
+    Continue(usize),
+    /// These do not reach those.
+    Cut(Vec<usize>, Vec<usize>),
+    /// Every way is free and fast again.
+    HealNetwork,
+    Weather {
+        loss: f64,
+        delay: (u64, u64),
+    },
+    Slow(u64, u64),
+    Stall(bool),
+    Drain(usize),
+    Away(usize),
+    Back(usize),
+    /// Everything that is still broken is repaired.
+    HealAll,
+    /// No new messages.
+    Silence,
+    /// The views must agree now.
+    Converged,
+    /// Everything must be acknowledged now; all clients go.
+    Settled,
+    /// They come back for what was kept for them, when no home has them in memory any more.
+    Return,
+    /// The run is over.
+    End,
+}
+
+/// The faults of a run.
+pub(crate) struct Plan {
+    pub(crate) faults: Vec<(Duration, Fault)>,
+    /// Each node went at most once: the filter's holds against flapping play no part.
+    pub(crate) calm: bool,
+}
+
+/// The first fault does not come before.
+const BEGIN: u64 = 7_000;
+
+struct Planner<'a> {
+    rng: &'a mut StdRng,
+    nodes: usize,
+    faults: Vec<(Duration, Fault)>,
+    outages: usize,
+}
+
+/// Makes the plan of a seed.
+pub(crate) fn plan(rng: &mut StdRng, kind: u64, nodes: usize, clients: usize) -> Plan {
+    let mut planner = Planner {
+        rng,
+        nodes,
+        faults: Vec::new(),
+        outages: 0,
+    };
+    let end = planner.faults_of(kind);
+    planner.absences(clients);
+    let heal = end + 500;
+    for (at, fault) in [
+        (heal, Fault::HealAll),
+        (heal + 10_500, Fault::Converged),
+        (heal + 12_000, Fault::Silence),
+        (heal + 62_000, Fault::Settled),
+        (heal + 80_000, Fault::Return),
+        (heal + 90_000, Fault::End),
+    ] {
+        planner.add(at, fault);
+    }
+    Plan {
+        calm: planner.outages <= 1,
+        faults: planner.faults,
+    }
+}
+
+impl Planner<'_> {
+    fn add(&mut self, at: u64, fault: Fault) {
+        self.faults.push((Duration::from_millis(at), fault));
+    }
+
+    fn node(&mut self) -> usize {
+        self.rng.random_range(0..self.nodes)
+    }
+
+    fn between(&mut self, low: u64, high: u64) -> u64 {
+        self.rng.random_range(low..=high)
+    }
+
+    /// Adds the faults and returns when the last is over, in milliseconds.
+    fn faults_of(&mut self, kind: u64) -> u64 {
+        let at = BEGIN + self.between(0, 3_000);
+        match kind % 12 {
+            0 => self.kill(at),
+            1 => self.pause(at, 1_000, 2_000),
+            2 => self.pause(at, 4_000, 20_000),
+            3 => self.partition(at),
+            4 => self.one_way(at),
+            5 => self.pair_cut(at),
+            6 => self.weather(at),
+            7 => self.slow_store(at),
+            8 => self.crash_loop(at),
+            9 => self.drain(at),
+            10 => self.kill_all(at),
+            _ => {
+                let mut end = at;
+                for _ in 0..self.between(2, 4) {
+                    let kind = self.between(0, 9);
+                    let at = self.between(at, at + 15_000);
+                    end = end.max(match kind {
+                        0 | 1 => self.kill(at),
+                        2 => self.pause(at, 1_000, 9_000),
+                        3 => self.partition(at),
+                        4 => self.one_way(at),
+                        5 => self.pair_cut(at),
+                        6 => self.weather(at),
+                        7 => self.slow_store(at),
+                        8 => self.drain(at),
+                        _ => self.pause(at, 3_000, 15_000),
+                    });
+                }
+                end
+            }
+        }
+    }
+
+    fn kill(&mut self, at: u64) -> u64 {
+        self.outages += 1;
+        let node = self.node();
+        let power = self.rng.random_bool(0.3);
+        let back = at + self.between(100, 15_000);
+        self.add(at, Fault::Kill { node, power });
+        self.add(back, Fault::Restart(node));
+        back
+    }
+
+    fn pause(&mut self, at: u64, low: u64, high: u64) -> u64 {
+        self.outages += 1;
+        let node = self.node();
+        let back = at + self.between(low, high);
+        self.add(at, Fault::Pause(node));
+        self.add(back, Fault::Continue(node));
+        back
+    }
+
+    fn partition(&mut self, at: u64) -> u64 {
+        self.outages += 1;
+        let mut group = vec![self.node()];
+        if self.nodes > 4 && self.rng.random_bool(0.5) {
+            group.push((group[0] + 1) % self.nodes);
+        }
+        let rest: Vec<usize> = (0..self.nodes).filter(|n| !group.contains(n)).collect();
+        let end = at + self.between(3_000, 25_000);
+        self.add(at, Fault::Cut(group.clone(), rest.clone()));
+        self.add(at, Fault::Cut(rest, group));
+        self.add(end, Fault::HealNetwork);
+        end
+    }
+
+    fn one_way(&mut self, at: u64) -> u64 {
+        self.outages += 1;
+        let node = self.node();
+        let rest: Vec<usize> = (0..self.nodes).filter(|n| *n != node).collect();
+        let end = at + self.between(3_000, 25_000);
+        if self.rng.random_bool(0.5) {
+            self.add(at, Fault::Cut(vec![node], rest));
+        } else {
+            self.add(at, Fault::Cut(rest, vec![node]));
+        }
+        self.add(end, Fault::HealNetwork);
+        end
+    }
+
+    fn pair_cut(&mut self, at: u64) -> u64 {
+        self.outages += 1;
+        let a = self.node();
+        let b = (a + 1 + self.between(0, self.nodes as u64 - 2) as usize) % self.nodes;
+        let end = at + self.between(3_000, 25_000);
+        self.add(at, Fault::Cut(vec![a], vec![b]));
+        self.add(at, Fault::Cut(vec![b], vec![a]));
+        self.add(end, Fault::HealNetwork);
+        end
+    }
+
+    fn weather(&mut self, at: u64) -> u64 {
+        let end = at + self.between(10_000, 30_000);
+        let weather = Fault::Weather {
+            loss: 0.2,
+            delay: (100, 300),
+        };
+        self.add(at, weather);
+        self.add(end, Fault::HealNetwork);
+        end
+    }
+
+    fn slow_store(&mut self, at: u64) -> u64 {
+        // Fences may lapse more than once, each for itself.
+        self.outages += 2;
+        let end = at + self.between(3_000, 12_000);
+        if self.rng.random_bool(0.5) {
+            self.add(at, Fault::Stall(true));
+            self.add(end, Fault::Stall(false));
+        } else {
+            let slow = self.between(300, 4_000);
+            self.add(at, Fault::Slow(100, slow));
+            self.add(end, Fault::Slow(1, 8));
+        }
+        end
+    }
+
+    fn crash_loop(&mut self, at: u64) -> u64 {
+        self.outages += 2;
+        let node = self.node();
+        let mut at = at;
+        for _ in 0..self.between(3, 6) {
+            self.add(at, Fault::Kill { node, power: false });
+            at += self.between(300, 2_000);
+            self.add(at, Fault::Restart(node));
+            at += self.between(1_000, 5_000);
+        }
+        at
+    }
+
+    fn drain(&mut self, at: u64) -> u64 {
+        self.outages += 1;
+        let node = self.node();
+        let back = at + self.between(8_000, 15_000);
+        self.add(at, Fault::Drain(node));
+        self.add(back, Fault::Restart(node));
+        back
+    }
+
+    fn kill_all(&mut self, at: u64) -> u64 {
+        self.outages += 2;
+        let mut end = at;
+        for node in 0..self.nodes {
+            let at = at + self.between(0, 500);
+            let back = at + self.between(500, 4_000);
+            let power = self.rng.random_bool(0.5);
+            self.add(at, Fault::Kill { node, power });
+            self.add(back, Fault::Restart(node));
+            end = end.max(back);
+        }
+        end
+    }
+
+    /// Some clients are offline for a while.
+    fn absences(&mut self, clients: usize) {
+        for client in 0..clients {
+            if self.rng.random_bool(0.3) {
+                let at = self.between(5_000, 25_000);
+                let back = at + self.between(1_000, 20_000);
+                self.add(at, Fault::Away(client));
+                self.add(back, Fault::Back(client));
+            }
+        }
+    }
+}

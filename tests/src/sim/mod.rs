@@ -1,0 +1,33 @@
+//! A cluster in one thread on virtual time.
+//!
+//! Three to five nodes run the real cores: home shards, membership filter, leases and fence, home
+//! placement, custody, mesh links, DNS publication. Around them stand models: gossip, TCP between
+//! the nodes, the store's log with its leader, and clients that send again what was not
+//! acknowledged. What the node's async shell does between the cores is mirrored in [`switchboard`],
+//! [`session`] and [`node`](self::node); a rule that is wrong there is wrong here too, which is the
+//! point.
+//!
+//! One seed decides everything: the size of the cluster, what the clients do, every delay, and the
+//! faults. [`run`] returns what the run came to; a broken invariant comes with the last events.
+
+mod agenda;
+mod checker;
+mod client;
+mod fault;
+mod frame;
+mod gossip;
+mod membership;
+mod mesh;
+mod network;
+mod node;
+mod pipe;
+mod session;
+mod stage;
+mod store;
+mod switchboard;
+mod trace;
+mod worker;
+mod world;
+
+pub use checker::{Failure, Totals};
+pub use world::run;

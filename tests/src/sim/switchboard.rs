@@ -1,0 +1,561 @@
+//! The node's switchboard: by today's view, where does this go? The same decisions as the program's.
+
+use std::sync::Arc;
+
+use entente_cluster::{ClusterView, NodeId, Standing};
+use entente_home_core::{
+    DeliveryId, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
+};
+use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
+use entente_xmpp_core::stanza::Stanza;
+
+use super::client::MessageId;
+use super::frame::{Frame, Receipts};
+use super::membership::node_index;
+use super::node::Node;
+use super::session::Item;
+use super::stage::Stage;
+
+/// Forwardings after which a stanza goes back to its holder.
+const MAX_HOPS: u32 = 4;
+
+enum Place {
+    Here,
+    There(usize),
+    Nowhere,
+}
+
+impl Node {
+    fn place(&self, user: &str) -> Place {
+        match self.membership.view.home_of(user) {
+            Some(id) if *id == self.id => Place::Here,
+            Some(id) => Place::There(node_index(id.as_str())),
+            None => Place::Nowhere,
+        }
+    }
+
+    /// A user's home and its generation.
+    pub(crate) fn home(&self, user: &str) -> Option<(NodeId, u64)> {
+        let view = &self.membership.view;
+        let id = view.home_of(user)?;
+        Some((id.clone(), view.member(id)?.generation))
+    }
+
+    /// All homes with their generations.
+    pub(crate) fn homes(&self) -> Vec<(NodeId, u64)> {
+        homes(&self.membership.view)
+    }
+
+    fn queue_for_edge_lane(&mut self, stage: &mut Stage, user: &str, input: Input) {
+        let shard = self.shard_of(user);
+        self.lanes[shard].edge.push_back(input);
+        self.wake_shards(stage);
+    }
+
+    fn queue_for_inner_lane(&mut self, stage: &mut Stage, user: &str, input: Input) {
+        let shard = self.shard_of(user);
+        self.lanes[shard].inner.push_back(input);
+        self.wake_shards(stage);
+    }
+
+    fn send(&mut self, stage: &mut Stage, to: usize, frame: Frame) -> bool {
+        self.mesh.try_send(stage, to, frame)
+    }
+
+    /// A client's stanza, to the client's home; false if there is none.
+    pub(crate) fn give_to_home(
+        &mut self,
+        stage: &mut Stage,
+        session: SessionKey,
+        envelope: EnvelopeId,
+        stanza: Stanza,
+        user: &BareJid,
+    ) -> bool {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let input = Input::FromClient {
+                    session,
+                    envelope,
+                    stanza,
+                };
+                self.queue_for_edge_lane(stage, user.as_str(), input);
+                true
+            }
+            Place::There(node) => {
+                let frame = Frame::FromClient {
+                    session,
+                    envelope,
+                    stanza,
+                    hops: 1,
+                };
+                self.send(stage, node, frame)
+            }
+            Place::Nowhere => false,
+        }
+    }
+
+    /// A client asks for a resource.
+    pub(crate) fn ask_to_bind(
+        &mut self,
+        stage: &mut Stage,
+        session: SessionKey,
+        user: BareJid,
+        resource: Option<String>,
+        request: u64,
+    ) -> bool {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let text = user.as_str().to_owned();
+                let input = Input::Bind {
+                    session,
+                    user,
+                    resource,
+                    request,
+                };
+                self.queue_for_edge_lane(stage, &text, input);
+                true
+            }
+            Place::There(node) => {
+                let frame = Frame::Bind {
+                    session,
+                    user,
+                    resource,
+                    request,
+                };
+                self.send(stage, node, frame)
+            }
+            Place::Nowhere => false,
+        }
+    }
+
+    /// A session makes itself known to the home that its user has now.
+    pub(crate) fn register(
+        &mut self,
+        stage: &mut Stage,
+        session: SessionKey,
+        snapshot: SessionSnapshot,
+    ) -> bool {
+        let user = snapshot.full.to_bare();
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let input = Input::Register { session, snapshot };
+                self.queue_for_edge_lane(stage, user.as_str(), input);
+                true
+            }
+            Place::There(node) => {
+                let snapshot = Box::new(snapshot);
+                self.send(stage, node, Frame::Register { session, snapshot })
+            }
+            Place::Nowhere => false,
+        }
+    }
+
+    /// A session is over.
+    pub(crate) fn session_ended(
+        &mut self,
+        stage: &mut Stage,
+        session: SessionKey,
+        full: FullJid,
+        reason: SessionEndReason,
+    ) {
+        let user = full.to_bare();
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let input = Input::SessionEnded {
+                    session,
+                    full,
+                    reason,
+                };
+                self.queue_for_edge_lane(stage, user.as_str(), input);
+            }
+            Place::There(node) => {
+                let frame = Frame::SessionEnded {
+                    session,
+                    full,
+                    reason,
+                };
+                self.send(stage, node, frame);
+            }
+            Place::Nowhere => {}
+        }
+    }
+
+    /// A client has these (`failed`: can't have them).
+    pub(crate) fn report(
+        &mut self,
+        stage: &mut Stage,
+        session: SessionKey,
+        user: &BareJid,
+        ids: Vec<DeliveryId>,
+        failed: bool,
+    ) {
+        match self.place(user.as_str()) {
+            Place::Here => {
+                let input = if failed {
+                    Input::DeliveryFailed { session, ids }
+                } else {
+                    Input::Delivered { session, ids }
+                };
+                self.queue_for_inner_lane(stage, user.as_str(), input);
+            }
+            Place::There(node) => {
+                let frame = if failed {
+                    Frame::DeliveryFailed { session, ids }
+                } else {
+                    Frame::Delivered { session, ids }
+                };
+                self.send(stage, node, frame);
+            }
+            Place::Nowhere => {}
+        }
+    }
+
+    /// Carries out what a shard wants; returns what the core has to hear at once.
+    pub(crate) fn perform(&mut self, stage: &mut Stage, output: Output) -> Option<Input> {
+        match output {
+            Output::ToSession {
+                session,
+                delivery,
+                envelope,
+                stanza,
+            } => {
+                let taken = if self.is_local(&session) {
+                    let item = Item::Deliver {
+                        delivery,
+                        envelope,
+                        stanza,
+                    };
+                    self.push_item(stage, &session, item)
+                } else {
+                    let to = node_index(&session.edge);
+                    let frame = Frame::ToSession {
+                        session: session.clone(),
+                        delivery,
+                        envelope,
+                        stanza,
+                    };
+                    self.is_member(to) && self.send(stage, to, frame)
+                };
+                match delivery {
+                    Some(id) if !taken => Some(Input::DeliveryFailed {
+                        session,
+                        ids: vec![id],
+                    }),
+                    _ => None,
+                }
+            }
+            Output::BindResult {
+                session, result, ..
+            } => {
+                if self.is_local(&session) {
+                    self.push_item(stage, &session, Item::BindResult(result));
+                } else {
+                    let to = node_index(&session.edge);
+                    self.send(stage, to, Frame::BindResult { session, result });
+                }
+                None
+            }
+            Output::EndSession { session, reason } => {
+                if self.is_local(&session) {
+                    self.push_item(stage, &session, Item::End(reason));
+                } else {
+                    let to = node_index(&session.edge);
+                    self.send(stage, to, Frame::EndSession { session, reason });
+                }
+                None
+            }
+            Output::Route { envelope, stanza } => {
+                if stanza.is_error()
+                    && let Some(message) = stanza.id().and_then(|id| MessageId::parse(&id))
+                {
+                    stage.checker.bounced(message);
+                }
+                self.route(stage, envelope, stanza, 0);
+                None
+            }
+            Output::Receipt { envelope } => {
+                stage.receipted(self.index, &envelope);
+                add(&mut self.receipts, envelope);
+                None
+            }
+            Output::Retry { envelope } => {
+                self.retry(envelope);
+                None
+            }
+            Output::Store { .. } => unreachable!("the shard's driver takes these"),
+        }
+    }
+
+    pub(crate) fn retry(&mut self, envelope: EnvelopeId) {
+        add(&mut self.retries, envelope);
+    }
+
+    /// Sends a stanza on by its `to`.
+    fn route(
+        &mut self,
+        stage: &mut Stage,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+    ) {
+        let Some(user) = stanza.to().map(Jid::to_bare) else {
+            return;
+        };
+        let taken = match self.place(user.as_str()) {
+            Place::Here => {
+                let input = Input::ToUser {
+                    envelope: envelope.clone(),
+                    stanza,
+                };
+                self.queue_for_inner_lane(stage, user.as_str(), input);
+                true
+            }
+            Place::There(node) if hops < MAX_HOPS => {
+                let frame = Frame::ToUser {
+                    envelope: envelope.clone(),
+                    stanza,
+                    hops: hops + 1,
+                };
+                self.send(stage, node, frame)
+            }
+            _ => false,
+        };
+        if let (false, Some(envelope)) = (taken, envelope) {
+            self.retry(envelope);
+        }
+    }
+
+    /// Takes a frame that another node sent.
+    pub(crate) fn arrived(&mut self, stage: &mut Stage, frame: Frame) {
+        match frame {
+            Frame::FromClient {
+                session,
+                envelope,
+                stanza,
+                hops,
+            } => {
+                let Some(user) = stanza.from().map(Jid::to_bare) else {
+                    return;
+                };
+                match self.place(user.as_str()) {
+                    Place::Here => {
+                        let input = Input::FromClient {
+                            session,
+                            envelope,
+                            stanza,
+                        };
+                        self.queue_for_edge_lane(stage, user.as_str(), input);
+                    }
+                    Place::There(node) if hops < MAX_HOPS => {
+                        let frame = Frame::FromClient {
+                            session,
+                            envelope: envelope.clone(),
+                            stanza,
+                            hops: hops + 1,
+                        };
+                        if !self.send(stage, node, frame) {
+                            self.retry(envelope);
+                        }
+                    }
+                    _ => self.retry(envelope),
+                }
+            }
+            Frame::ToUser {
+                envelope,
+                stanza,
+                hops,
+            } => {
+                let Some(user) = stanza.to().map(Jid::to_bare) else {
+                    return;
+                };
+                if let Place::Here = self.place(user.as_str()) {
+                    let input = Input::ToUser { envelope, stanza };
+                    self.queue_for_edge_lane(stage, user.as_str(), input);
+                } else {
+                    self.route(stage, envelope, stanza, hops);
+                }
+            }
+            Frame::ToSession {
+                session,
+                delivery,
+                envelope,
+                stanza,
+            } => {
+                let user = stanza.to().map(Jid::to_bare);
+                let item = Item::Deliver {
+                    delivery,
+                    envelope,
+                    stanza,
+                };
+                let taken = self.is_local(&session) && self.push_item(stage, &session, item);
+                if let (false, Some(id), Some(user)) = (taken, delivery, user) {
+                    self.report(stage, session, &user, vec![id], true);
+                }
+            }
+            Frame::Receipts(holders) => self.send_receipts(stage, holders, false),
+            Frame::Retry(holders) => self.send_receipts(stage, holders, true),
+            Frame::Bind {
+                session,
+                user,
+                resource,
+                request,
+            } => {
+                let text = user.as_str().to_owned();
+                let input = Input::Bind {
+                    session,
+                    user,
+                    resource,
+                    request,
+                };
+                self.queue_for_edge_lane(stage, &text, input);
+            }
+            Frame::BindResult { session, result } => {
+                self.push_item(stage, &session, Item::BindResult(result));
+            }
+            Frame::Register { session, snapshot } => {
+                let user = snapshot.full.to_bare();
+                let input = Input::Register {
+                    session,
+                    snapshot: *snapshot,
+                };
+                self.queue_for_edge_lane(stage, user.as_str(), input);
+            }
+            Frame::Resync { home } => self.resync(stage, home),
+            Frame::SessionEnded {
+                session,
+                full,
+                reason,
+            } => {
+                let user = full.to_bare();
+                let input = Input::SessionEnded {
+                    session,
+                    full,
+                    reason,
+                };
+                self.queue_for_edge_lane(stage, user.as_str(), input);
+            }
+            Frame::EndSession { session, reason } => {
+                self.push_item(stage, &session, Item::End(reason));
+            }
+            Frame::Delivered { session, ids } => self.reported(stage, &session, ids, false),
+            Frame::DeliveryFailed { session, ids } => self.reported(stage, &session, ids, true),
+        }
+    }
+
+    /// Reports go to the shards that gave out the ids.
+    fn reported(
+        &mut self,
+        stage: &mut Stage,
+        session: &SessionKey,
+        ids: Vec<DeliveryId>,
+        failed: bool,
+    ) {
+        for shard in 0..self.shard_count() {
+            let ids: Vec<DeliveryId> = ids
+                .iter()
+                .copied()
+                .filter(|id| Self::shard_of_delivery(*id) == shard)
+                .collect();
+            if ids.is_empty() {
+                continue;
+            }
+            let session = session.clone();
+            let input = if failed {
+                Input::DeliveryFailed { session, ids }
+            } else {
+                Input::Delivered { session, ids }
+            };
+            self.lanes[shard].inner.push_back(input);
+        }
+        self.wake_shards(stage);
+    }
+
+    /// Asks edges for their sessions of this home's users: all of them when the homes have changed
+    /// (users that were released may be this node's again, and no edge saw a change), and one that
+    /// was down here and is up again as the same process (its sessions were ended, and it may not
+    /// have noticed).
+    pub(crate) fn ask_for_sessions(
+        &mut self,
+        stage: &mut Stage,
+        before: &ClusterView,
+        now: &ClusterView,
+    ) {
+        let all = homes(before) != homes(now);
+        let home = self.index;
+        for member in now.members.iter() {
+            let was_down = before
+                .member(&member.id)
+                .is_none_or(|old| old.standing == Standing::Down);
+            if member.standing == Standing::Down || !(all || was_down) {
+                continue;
+            }
+            if member.id == self.id {
+                self.resync(stage, home);
+            } else {
+                let to = node_index(member.id.as_str());
+                self.send(stage, to, Frame::Resync { home });
+            }
+        }
+    }
+
+    /// Sends what was collected.
+    pub(crate) fn flush_receipts(&mut self, stage: &mut Stage) {
+        let receipts = std::mem::take(&mut self.receipts);
+        self.send_receipts(stage, receipts, false);
+        let retries = std::mem::take(&mut self.retries);
+        self.send_receipts(stage, retries, true);
+    }
+
+    fn send_receipts(&mut self, stage: &mut Stage, holders: Receipts, retry: bool) {
+        let mut elsewhere: Vec<(Arc<str>, Receipts)> = Vec::new();
+        for (holder, seqs) in holders {
+            if self.is_local(&holder) {
+                for seq in seqs {
+                    let item = if retry {
+                        Item::Retry(seq)
+                    } else {
+                        Item::Receipt(seq)
+                    };
+                    self.push_item(stage, &holder, item);
+                }
+                continue;
+            }
+            match elsewhere.iter_mut().find(|(edge, _)| *edge == holder.edge) {
+                Some((_, list)) => list.push((holder, seqs)),
+                None => elsewhere.push((Arc::clone(&holder.edge), vec![(holder, seqs)])),
+            }
+        }
+        for (edge, list) in elsewhere {
+            let frame = if retry {
+                Frame::Retry(list)
+            } else {
+                Frame::Receipts(list)
+            };
+            self.send(stage, node_index(&edge), frame);
+        }
+    }
+
+    fn is_local(&self, key: &SessionKey) -> bool {
+        key.epoch == self.generation && key.edge == self.name
+    }
+
+    fn is_member(&self, node: usize) -> bool {
+        node != self.index
+    }
+}
+
+fn homes(view: &ClusterView) -> Vec<(NodeId, u64)> {
+    view.serving_homes()
+        .map(|member| (member.id.clone(), member.generation))
+        .collect()
+}
+
+fn add(list: &mut Receipts, envelope: EnvelopeId) {
+    match list
+        .iter_mut()
+        .find(|(holder, _)| *holder == envelope.holder)
+    {
+        Some((_, seqs)) => seqs.push(envelope.seq),
+        None => list.push((envelope.holder, vec![envelope.seq])),
+    }
+}
