@@ -13,6 +13,7 @@
 mod agenda;
 mod checker;
 mod client;
+mod deliveries;
 mod fault;
 mod frame;
 mod gossip;
@@ -28,6 +29,7 @@ mod switchboard;
 mod trace;
 mod worker;
 mod world;
+mod zones;
 
 pub use checker::{Failure, Totals};
 pub use world::run;

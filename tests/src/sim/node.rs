@@ -6,10 +6,7 @@ use std::time::{Duration, Instant};
 
 use entente_cluster::home::key_hash;
 use entente_cluster::{ClusterView, NodeId, Standing};
-use entente_dns_publisher::{
-    DnsName, Publication, PublicationInput, PublishPlan, PublishedNode, ScheduleConfig, Service,
-    ServicePorts, Services, View,
-};
+use entente_dns_publisher::{Publication, PublicationInput, ScheduleConfig};
 use entente_home_core::{BindError, DeliveryId, HomeConfig, HomeShard, Input, Output, Software};
 use rand::Rng;
 
@@ -23,6 +20,7 @@ use super::session::Connection;
 use super::stage::Stage;
 use super::store::{Call, Reply};
 use super::worker::Worker;
+use super::zones;
 
 /// The domain of all users.
 pub(crate) const DOMAIN: &str = "example.com";
@@ -103,7 +101,7 @@ pub(crate) struct Node {
     pub(crate) open: bool,
     isolated: bool,
     edges_before: Arc<ClusterView>,
-    publication: Publication,
+    pub(crate) publication: Publication,
     /// How far the store's copy here has come.
     pub(crate) replica: u64,
     /// How far leases were read.
@@ -163,7 +161,7 @@ impl Node {
             connections: BTreeMap::new(),
             open: false,
             isolated: true,
-            publication: Publication::new(plan(), ScheduleConfig::default()),
+            publication: Publication::new(zones::plan(), ScheduleConfig::default()),
             replica: 0,
             leases_from: 0,
             lease_counter: 0,
@@ -350,7 +348,7 @@ impl Node {
             let after = stage.micros(0, 2_000);
             stage.at(self.index, after, NodeEvent::View(follower));
         }
-        let nodes = view.dns_published().filter_map(published).collect();
+        let nodes = view.dns_published().filter_map(zones::published).collect();
         self.publish(stage, PublicationInput::Nodes(nodes));
         let announcements = view
             .members
@@ -359,30 +357,6 @@ impl Node {
             .filter_map(|m| m.announcement.parse().ok())
             .collect();
         self.publish(stage, PublicationInput::Announcements(announcements));
-    }
-
-    fn publish(&mut self, stage: &mut Stage, input: PublicationInput) {
-        self.publication
-            .handle_input(stage.now, stage.unix(), input);
-        let Some(published) = self.publication.poll_output() else {
-            return;
-        };
-        if let Some(announcement) = published.announcement() {
-            self.membership.announcement = announcement.to_string().into();
-        }
-        let empty = published.records.as_ref().is_some_and(|records| {
-            let domain = DnsName::parse(DOMAIN).expect("a fine name");
-            let targets = records.targets(View::Public, Service::XmppServer, &domain);
-            targets.count() == 0
-        });
-        if empty {
-            stage.violated(format!("n{} publishes no server at all", self.index));
-        }
-    }
-
-    /// What this node publishes, as a fingerprint with the serial.
-    pub(crate) fn announcement(&self) -> &str {
-        &self.membership.announcement
     }
 
     fn follow(&mut self, stage: &mut Stage, follower: Follower) {
@@ -623,27 +597,4 @@ fn lost(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
         })
         .map(|old| (Arc::from(old.id.as_str()), old.generation))
         .collect()
-}
-
-fn plan() -> Arc<PublishPlan> {
-    let name = |text| DnsName::parse(text).expect("a fine name");
-    Arc::new(PublishPlan::new(
-        vec![name(DOMAIN), name("nodes.example.net")],
-        vec![name(DOMAIN)],
-        name("hostmaster.example.com"),
-    ))
-}
-
-fn published(member: &entente_cluster::Member) -> Option<PublishedNode> {
-    Some(PublishedNode {
-        name: member.id.as_str().to_owned(),
-        host: member.host.parse().ok()?,
-        public: member.public.clone(),
-        private: Vec::new(),
-        services: Services::NONE
-            .with(Service::XmppServer)
-            .with(Service::XmppClient),
-        ports: ServicePorts::default(),
-        started: member.started,
-    })
 }

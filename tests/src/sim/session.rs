@@ -15,12 +15,11 @@ use entente_xmpp_core::stanza::Stanza;
 
 use super::agenda::Event;
 use super::client::{ClientEvent, Down, MessageId, Up};
+use super::deliveries::Deliveries;
 use super::membership::node_index;
 use super::node::{Node, NodeEvent};
 use super::stage::Stage;
 
-/// Envelopes remembered against a second delivery by a new home.
-const RECENT: usize = 256;
 const UNPLACED_PAUSE: Duration = Duration::from_millis(100);
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
 const BIND_TIMEOUT: Duration = Duration::from_secs(15);
@@ -40,12 +39,6 @@ pub(crate) enum Item {
     Shutdown,
 }
 
-struct Recent {
-    envelope: EnvelopeId,
-    delivery: DeliveryId,
-    acked: bool,
-}
-
 struct Session {
     full: FullJid,
     mirror: SessionMirror,
@@ -56,11 +49,7 @@ struct Session {
     /// All homes, when it last gave everything again: recipients may have moved too.
     homes: Vec<(NodeId, u64)>,
     retry_home: Option<Instant>,
-    recent: VecDeque<Recent>,
-    /// A second delivery of something still unacked: first id, second id.
-    aliases: Vec<(DeliveryId, DeliveryId)>,
-    delivered: Vec<DeliveryId>,
-    failed: Vec<DeliveryId>,
+    deliveries: Deliveries,
     /// Written to a client that acks, and not acked.
     unacked: VecDeque<DeliveryId>,
     ask_fence: Option<Instant>,
@@ -109,66 +98,6 @@ impl Connection {
         self.last_down = at;
         let event = ClientEvent::Down(self.key.conn, message);
         stage.agenda.add(at, Event::Client(self.client, event));
-    }
-}
-
-impl Session {
-    /// Whether a delivery has to be written: not if an earlier home sent it before.
-    fn is_new(&mut self, delivery: Option<DeliveryId>, envelope: Option<&EnvelopeId>) -> bool {
-        let (Some(envelope), Some(delivery)) = (envelope, delivery) else {
-            return true;
-        };
-        let known = self.recent.iter().rev().find(|r| r.envelope == *envelope);
-        match known {
-            Some(recent) if recent.acked => {
-                self.delivered.push(delivery);
-                false
-            }
-            Some(recent) => {
-                if recent.delivery != delivery {
-                    self.aliases.push((recent.delivery, delivery));
-                }
-                false
-            }
-            None => {
-                if self.recent.len() == RECENT {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back(Recent {
-                    envelope: envelope.clone(),
-                    delivery,
-                    acked: false,
-                });
-                true
-            }
-        }
-    }
-
-    /// The client has this delivery.
-    fn delivered(&mut self, id: DeliveryId) {
-        if let Some(recent) = self.recent.iter_mut().find(|r| r.delivery == id) {
-            recent.acked = true;
-        }
-        self.delivered.push(id);
-        let delivered = &mut self.delivered;
-        self.aliases.retain(|(first, second)| {
-            if *first == id {
-                delivered.push(*second);
-            }
-            *first != id
-        });
-    }
-
-    /// The client will not get this delivery here.
-    fn failed(&mut self, id: DeliveryId) {
-        self.failed.push(id);
-        let failed = &mut self.failed;
-        self.aliases.retain(|(first, second)| {
-            if *first == id {
-                failed.push(*second);
-            }
-            *first != id
-        });
     }
 }
 
@@ -243,7 +172,7 @@ impl Node {
                 if let Some(State::Bound(session)) = self.state(connection) {
                     for id in ids {
                         session.unacked.retain(|unacked| *unacked != id);
-                        session.delivered(id);
+                        session.deliveries.delivered(id);
                     }
                     self.settle(stage, connection);
                 }
@@ -352,7 +281,7 @@ impl Node {
                         stanza,
                     },
                 ) => {
-                    if !session.is_new(delivery, envelope.as_ref()) {
+                    if !session.deliveries.is_new(delivery, envelope.as_ref()) {
                         continue;
                     }
                     let message = if stanza.is_error() || stanza.message_type().is_none() {
@@ -370,7 +299,7 @@ impl Node {
                             stage.delivered(&connection.key, envelope, *message);
                         }
                         if let Some(delivery) = delivery {
-                            session.delivered(delivery);
+                            session.deliveries.delivered(delivery);
                         }
                     }
                     let news = news.filter(|_| connection.acks);
@@ -392,10 +321,7 @@ impl Node {
                         home: home.take(),
                         homes: Vec::new(),
                         retry_home: None,
-                        recent: VecDeque::new(),
-                        aliases: Vec::new(),
-                        delivered: Vec::new(),
-                        failed: Vec::new(),
+                        deliveries: Deliveries::default(),
                         unacked: VecDeque::new(),
                         ask_fence: None,
                     };
@@ -459,8 +385,8 @@ impl Node {
             return;
         };
         let lists = [
-            (std::mem::take(&mut session.delivered), false),
-            (std::mem::take(&mut session.failed), true),
+            (std::mem::take(&mut session.deliveries.delivered), false),
+            (std::mem::take(&mut session.deliveries.failed), true),
         ];
         for (ids, failed) in lists {
             if !ids.is_empty() {
@@ -612,7 +538,7 @@ impl Node {
         let inbox = std::mem::take(&mut connection.inbox);
         if let State::Bound(session) = &mut connection.state {
             for unacked in std::mem::take(&mut session.unacked) {
-                session.failed(unacked);
+                session.deliveries.failed(unacked);
             }
             for item in inbox {
                 if let Item::Deliver {
@@ -620,7 +546,7 @@ impl Node {
                     ..
                 } = item
                 {
-                    session.failed(delivery);
+                    session.deliveries.failed(delivery);
                 }
             }
             let full = session.full.clone();
