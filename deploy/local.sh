@@ -5,9 +5,10 @@ lab=$state/local
 logs="$lab/*.log"
 partner=127.0.0.20
 
-# A node refuses variables with its prefix that it does not know; these are this script's own.
-plain=(-u ENTENTE_BINARY -u ENTENTE_STATE -u ENTENTE_CLIENT_PORT -u ENTENTE_CLIENT_TLS_PORT -u ENTENTE_DNS_PORT
-    -u ENTENTE_NETWORK -u ENTENTE_PROJECT -u ENTENTE_IMAGE -u ENTENTE_LAB_IMAGE -u ENTENTE_PULL_SECONDS)
+# A node refuses variables with its prefix that it does not know, and these scripts have some of their
+# own: a node gets none but those that it is given here.
+plain=()
+for name in $(compgen -e ENTENTE_); do plain+=(-u "$name"); done
 
 start() {
     local number
