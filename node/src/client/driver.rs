@@ -68,8 +68,8 @@ impl Connection {
         stream: ClientStream,
         peer: SocketAddr,
         permit: Permit,
-    ) -> Self {
-        Self {
+    ) -> Box<Self> {
+        Box::new(Self {
             service,
             io,
             stream,
@@ -83,7 +83,7 @@ impl Connection {
             resumable: None,
             ask_fence: None,
             closed: None,
-        }
+        })
     }
 
     /// TLS from here on; `false` when it failed and the connection is over.
@@ -111,8 +111,9 @@ impl Connection {
         }
     }
 
-    /// Serves the client until the end, and its session until it is resumed or over.
-    pub(super) async fn run(mut self) {
+    /// Serves the client until the end, and its session until it is resumed or over. Every idle
+    /// client holds this future: what is rare in it (timers, moves, the end) has a box of its own.
+    pub(super) async fn run(mut self: Box<Self>) {
         let mut view = self.service.switchboard.view.clone();
         loop {
             if !Box::pin(self.settle()).await {
@@ -135,7 +136,7 @@ impl Connection {
                 session,
                 resumable,
                 ..
-            } = &mut self;
+            } = &mut *self;
             let bound = session.is_some();
             let handle = session
                 .as_ref()
@@ -161,17 +162,18 @@ impl Connection {
                 }
                 Wake::View => {
                     view.borrow_and_update();
-                    self.ask_home().await;
+                    Box::pin(self.ask_home()).await;
                     if let Some(session) = &mut self.session {
-                        session.follow_home(now(), &self.service.switchboard).await;
+                        let following = session.follow_home(now(), &self.service.switchboard);
+                        Box::pin(following).await;
                     }
                 }
-                Wake::Timer => self.timer().await,
+                Wake::Timer => Box::pin(self.timer()).await,
                 Wake::Claim(Some(claim)) => {
                     // The client is back on another connection: this one is dead.
                     self.stream.handle_input(now(), ClientInput::Eof);
                     while self.stream.poll_output().is_some() {}
-                    self.hand_over(claim).await;
+                    Box::pin(self.hand_over(claim)).await;
                     return;
                 }
                 Wake::Claim(None) => self.resumable = None,
@@ -737,4 +739,21 @@ fn keys_in(hash: ScramHash, keys: entente_store::ScramKeys) -> Option<ScramKeys>
         stored_key: keys.stored_key,
         server_key: keys.server_key,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, F>(_: impl FnOnce(A) -> F) -> usize {
+        std::mem::size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_client_costs_little_memory() {
+        let run = size_of_future(|connection: Box<Connection>| connection.run());
+        assert!(run < 2048, "the future of a client takes {run} bytes");
+        let connection = std::mem::size_of::<Connection>();
+        assert!(connection < 3072, "a client takes {connection} bytes");
+    }
 }

@@ -5,6 +5,8 @@ import http.client
 import json
 import os
 import pathlib
+import socket
+import time
 
 from .base import PASSWORD, PREFIX, Instance
 
@@ -65,6 +67,16 @@ class Entente(Instance):
 
     def create_accounts(self, count):
         """Over the administration port, as `entente user add` does, but in one process."""
+        # Clients are served a moment before the administration is.
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection((self.address, 9290), timeout=2).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             list(pool.map(self._add, range(1, count + 1)))
 
