@@ -10,6 +10,9 @@ use crate::management::{HandledCountTooHigh, Unacked};
 #[derive(Debug, Default)]
 pub(super) struct Flow {
     pub(super) acks: Option<Acks>,
+    /// Stanzas without a receipt that came before acknowledgements were switched on: their receipts
+    /// come first and do not count in `h`.
+    uncounted: u64,
     /// Until when the peer's closing tag is awaited; ours is out.
     pub(super) closing: Option<Instant>,
     /// Stanzas that can no longer be sent on this stream.
@@ -38,14 +41,17 @@ impl Flow {
     }
 
     pub(super) fn received(&mut self) {
-        if let Some(acks) = &mut self.acks {
-            acks.on_received();
+        match &mut self.acks {
+            Some(acks) => acks.on_received(),
+            None => self.uncounted += 1,
         }
     }
 
     pub(super) fn handled(&mut self, count: u64, wire: &mut Wire) {
+        let uncounted = count.min(self.uncounted);
+        self.uncounted -= uncounted;
         let Some(acks) = &mut self.acks else { return };
-        acks.on_handled(count);
+        acks.on_handled(count - uncounted);
         if self.closing.is_none() {
             acks.answer_if_complete(&mut wire.out);
         }

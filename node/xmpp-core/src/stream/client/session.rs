@@ -21,6 +21,9 @@ use crate::stream::{CloseReason, earliest};
 pub(super) struct Session {
     jid: FullJid,
     acks: Option<Acks>,
+    /// Stanzas without a receipt that came before acknowledgements were switched on: their receipts
+    /// come first and do not count in `h`.
+    uncounted: u64,
     /// The id by which the stream can be resumed.
     resume_id: Option<Arc<str>>,
     /// When the client was asked for a sign of life, if it has been silent since.
@@ -51,6 +54,7 @@ impl Session {
         Self {
             jid,
             acks: None,
+            uncounted: 0,
             resume_id: None,
             probed: None,
             ping: None,
@@ -118,8 +122,10 @@ impl Session {
     }
 
     pub(super) fn handled(&mut self, count: u64, shared: &mut Shared) {
+        let uncounted = count.min(self.uncounted);
+        self.uncounted -= uncounted;
         let Some(acks) = &mut self.acks else { return };
-        acks.on_handled(count);
+        acks.on_handled(count - uncounted);
         if self.closing.is_none() {
             acks.answer_if_complete(&mut shared.wire.out);
         }
@@ -235,8 +241,9 @@ impl Session {
             }
             return Ok(Next::Go);
         }
-        if let Some(acks) = &mut self.acks {
-            acks.on_received();
+        match &mut self.acks {
+            Some(acks) => acks.on_received(),
+            None => self.uncounted += 1,
         }
         let stamped = stanza.restamped(Some(self.jid.as_jid()), None);
         Ok(Next::Output(ClientOutput::Stanza(stamped)))
