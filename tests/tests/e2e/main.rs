@@ -12,11 +12,14 @@
     unreachable_pub,
     missing_docs
 )]
-#![allow(dead_code, unused_imports)]
 #![allow(
     clippy::disallowed_methods,
     reason = "a test of whole processes is a shell: it reads the clock"
 )]
 
+mod bad_input;
+mod cluster;
+mod configuration;
+mod federation;
 mod harness;
 mod single;

@@ -1,6 +1,7 @@
 //! A throw-away certificate authority.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -33,6 +34,7 @@ impl Authority {
             .push(DnType::CommonName, "end-to-end test CA");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        validity(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         std::fs::write(folder.join("ca.pem"), certificate.pem()).unwrap();
@@ -109,9 +111,19 @@ fn leaf(names: &[&str]) -> (CertificateParams, KeyPair) {
     params
         .distinguished_name
         .push(DnType::CommonName, names[0].clone());
+    validity(&mut params);
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     (params, KeyPair::generate().unwrap())
+}
+
+/// From yesterday for a month: ejabberd 23.01 sets a timer for the end, which Erlang refuses beyond
+/// 49 days.
+fn validity(params: &mut CertificateParams) {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + (now - DAY);
+    params.not_after = rcgen::date_time_ymd(1970, 1, 1) + (now + 30 * DAY);
 }
 
 /// Writes a file that only its owner may read; over an existing one.

@@ -17,6 +17,8 @@ pub struct Settings {
     /// The third number of the addresses 127.61.x.y.
     pub net: u8,
     pub nodes: u8,
+    /// With a cluster's keys and ports even for one node.
+    pub clustered: bool,
     pub domains: Vec<&'static str>,
     /// More tables for the configuration file.
     pub extra: String,
@@ -60,7 +62,7 @@ impl Cluster {
             .unwrap();
         }
         let domain = settings.domains[0];
-        if settings.nodes > 1 {
+        if settings.clustered {
             let ca = Authority::new(&folder.path().join("cluster"));
             let key = folder.path().join("cluster/key");
             write_key(&key);
@@ -118,7 +120,7 @@ impl Cluster {
                 ] {
                     environment.push((format!("ENTENTE_CLUSTER_{variable}"), port.to_string()));
                 }
-                if settings.nodes > 1 && n == 1 {
+                if settings.clustered && n == 1 {
                     environment.push(("ENTENTE_CLUSTER_BOOTSTRAP".to_owned(), "true".to_owned()));
                 }
                 Arc::new(Node::new(&name, &host, address, &config, environment))
@@ -174,6 +176,22 @@ impl Cluster {
         let node = self.nodes.iter().find(|node| node.is_running()).unwrap();
         let login = Login::new(name, self.domain, PASSWORD);
         node.add_user(&login.bare()).await;
+        // The other nodes read their own copy of the store, which may be a moment behind.
+        let path = format!("/users?domain={}", self.domain);
+        for node in self.nodes.iter().filter(|node| node.is_running()) {
+            let wanted = format!("\"{}\"", login.bare());
+            super::eventually(
+                "the account is known everywhere",
+                super::PATIENCE,
+                || async {
+                    node.get(&path)
+                        .await
+                        .filter(|answer| answer.1.contains(&wanted))
+                        .map(drop)
+                },
+            )
+            .await;
+        }
         login
     }
 

@@ -4,23 +4,29 @@ mod authority;
 mod cases;
 mod cluster;
 mod dig;
+mod ejabberd;
 mod folder;
+mod name_server;
 mod node;
 mod process;
+mod prosody;
 mod wait;
 mod wire;
 
 pub use authority::{Authority, Issued};
 pub use cases::Cases;
 pub(crate) use cases::case;
-pub use cluster::{Cluster, Settings};
+pub use cluster::{Cluster, Settings, online_at, session_at};
 pub use dig::{dig, srv_targets};
+pub use ejabberd::Ejabberd;
 pub use folder::Folder;
+pub use name_server::NameServer;
 pub use node::{
     ADMIN_PORT, CLIENT_PORT, CLIENT_TLS_PORT, DNS_PORT, GOSSIP_PORT, MESH_PORT, Node, PEER_PORT,
     PEER_TLS_PORT, RAFT_PORT, STORE_PORT, command,
 };
 pub use process::{Process, have};
+pub use prosody::{Prosody, VirtualHost, external};
 pub use wait::{eventually, within};
 pub use wire::{Got, Wire, client_tls};
 

@@ -140,6 +140,29 @@ pub async fn until_acked(client: &mut Client) {
     crate::harness::within("acks for everything", PATIENCE, all).await;
 }
 
+/// Receipts of what came before `<enable/>` must not count in `h`.
+pub async fn acks_begin_amid_stanzas(fixture: Arc<Cluster>) {
+    let (a, b) = (fixture.user("midway").await, fixture.user("target").await);
+    let mut reader = fixture.online(&b).await;
+    let mut sender = fixture.online(&a).await;
+    for n in 0..50 {
+        sender.queue(&chat(reader.jid(), &format!("before{n}")));
+    }
+    sender.enable_sm(false).await.unwrap();
+    for n in 0..50 {
+        sender.queue_stanza(Bytes::from(chat(reader.jid(), &format!("after{n}"))), n);
+    }
+    until_acked(&mut sender).await;
+    for n in 0..50 {
+        reader
+            .expect(PATIENCE, |s| {
+                s.raw_attr("id") == Some(format!("after{n}").as_str())
+            })
+            .await
+            .unwrap();
+    }
+}
+
 pub async fn priorities(fixture: Arc<Cluster>) {
     let (a, b) = (fixture.user("caller").await, fixture.user("callee").await);
     let mut sender = fixture.online(&a).await;

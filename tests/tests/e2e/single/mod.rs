@@ -1,10 +1,10 @@
 //! One node and its clients.
 
 mod accounts;
-mod delivery;
-mod login;
+pub mod delivery;
+pub mod login;
 mod operation;
-mod presence;
+pub mod presence;
 mod roster;
 mod scram;
 mod services;
@@ -25,6 +25,7 @@ async fn single_node() {
             name: "single",
             net: 1,
             nodes: 1,
+            clustered: false,
             domains: vec![DOMAIN, RENEWED],
             extra: "[limits]\nsessions_per_user = 4\n".to_owned(),
         })
@@ -59,6 +60,7 @@ async fn single_node() {
             case!(fixture, delivery::in_order),
             case!(fixture, delivery::unknown_user_is_unavailable),
             case!(fixture, delivery::offline_with_delay),
+            case!(fixture, delivery::acks_begin_amid_stanzas),
             case!(fixture, delivery::priorities),
             case!(fixture, delivery::carbons),
             case!(fixture, delivery::blocking),

@@ -1,0 +1,48 @@
+//! Three nodes: one service wherever a client is connected, and none of it lost with a node.
+
+mod everyday;
+mod failover;
+mod traffic;
+
+use std::sync::Arc;
+
+use crate::harness::{Cases, Cluster, Settings, case};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_nodes() {
+    let fixture = Arc::new(
+        Cluster::start(Settings {
+            name: "trio",
+            net: 2,
+            nodes: 3,
+            clustered: true,
+            domains: vec!["mantua.example"],
+            extra: String::new(),
+        })
+        .await,
+    );
+    let mut cases = Cases::default();
+    cases
+        .together(vec![
+            case!(fixture, everyday::login_at_any_node),
+            case!(fixture, everyday::messages_across_nodes_in_order),
+            case!(fixture, everyday::presence_across_nodes),
+            case!(fixture, everyday::offline_anywhere),
+            case!(fixture, everyday::resuming_elsewhere_loses_nothing),
+            case!(fixture, everyday::homes_are_spread),
+            case!(fixture, everyday::every_name_server_says_the_same),
+        ])
+        .await;
+    cases
+        .in_order(vec![
+            case!(fixture, failover::drain_under_load),
+            case!(fixture, failover::kill_the_recipients_home),
+            case!(fixture, failover::kill_the_recipients_edge),
+            case!(fixture, failover::kill_the_senders_edge),
+            case!(fixture, failover::kill_the_senders_home),
+            case!(fixture, failover::two_seconds_of_silence_change_nothing),
+        ])
+        .await;
+    cases.check(fixture.faults());
+    cases.finish(|| fixture.evidence());
+}
