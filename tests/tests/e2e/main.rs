@@ -18,6 +18,7 @@
 )]
 
 mod bad_input;
+mod clients;
 mod cluster;
 mod configuration;
 mod federation;

@@ -33,11 +33,12 @@ pub async fn kill_the_recipients_home(fixture: Arc<Cluster>) {
     kill(&fixture, plan).await;
 }
 
+/// Who is also the sender's home.
 pub async fn kill_the_recipients_edge(fixture: Arc<Cluster>) {
     let plan = Plan {
         name: "re",
         victim: 2,
-        sender_home: 1,
+        sender_home: 2,
         sender_edge: 1,
         receiver_home: 0,
         receiver_edge: 2,
@@ -49,18 +50,6 @@ pub async fn kill_the_senders_edge(fixture: Arc<Cluster>) {
     let plan = Plan {
         name: "se",
         victim: 1,
-        sender_home: 0,
-        sender_edge: 1,
-        receiver_home: 2,
-        receiver_edge: 2,
-    };
-    kill(&fixture, plan).await;
-}
-
-pub async fn kill_the_senders_home(fixture: Arc<Cluster>) {
-    let plan = Plan {
-        name: "sh",
-        victim: 0,
         sender_home: 0,
         sender_edge: 1,
         receiver_home: 2,
@@ -104,8 +93,24 @@ async fn kill(fixture: &Cluster, plan: Plan) {
     );
     back(fixture, victim).await;
     outcome.check();
-    assert!(dns < DNS_WITHIN, "the name servers took {dns:?}");
-    assert!(served < SERVED_WITHIN, "messages flowed after {served:?}");
+    assert!(dns < stretched(DNS_WITHIN), "the name servers took {dns:?}");
+    assert!(
+        served < stretched(SERVED_WITHIN),
+        "messages flowed after {served:?}"
+    );
+}
+
+/// The limits are for a machine that has time for the nodes: with more than two runnable processes
+/// for each core they grow as that number does.
+fn stretched(limit: Duration) -> Duration {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let runnable: f64 = load
+        .split(' ')
+        .next()
+        .and_then(|load| load.parse().ok())
+        .unwrap_or(0.0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    limit.mul_f64((runnable / cores / 2.0).clamp(1.0, 4.0))
 }
 
 fn told(outcome: &Outcome) -> String {
@@ -187,7 +192,10 @@ pub async fn drain_under_load(fixture: Arc<Cluster>) {
     eprintln!("     drain: names {dns:.1?}, {}", told(&outcome));
     back(&fixture, victim).await;
     outcome.check();
-    assert!(outcome.longest_gap < Duration::from_secs(5), "{outcome:?}");
+    assert!(
+        outcome.longest_gap < stretched(Duration::from_secs(5)),
+        "{outcome:?}"
+    );
 }
 
 /// SIGSTOP for 2 s is no death.

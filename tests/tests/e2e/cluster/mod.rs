@@ -39,7 +39,6 @@ async fn three_nodes() {
             case!(fixture, failover::kill_the_recipients_home),
             case!(fixture, failover::kill_the_recipients_edge),
             case!(fixture, failover::kill_the_senders_edge),
-            case!(fixture, failover::kill_the_senders_home),
             case!(fixture, failover::two_seconds_of_silence_change_nothing),
         ])
         .await;

@@ -89,11 +89,6 @@ impl Wire {
         let _closed = self.io.flush().await;
     }
 
-    /// Expects a stream header next: after authentication.
-    pub fn restart(&mut self) {
-        self.splitter.restart();
-    }
-
     pub async fn next(&mut self) -> Got {
         self.next_within(PATIENCE)
             .await
