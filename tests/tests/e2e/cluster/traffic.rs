@@ -14,6 +14,9 @@ use crate::harness::{Cluster, Node};
 /// Between two messages.
 const PERIOD: Duration = Duration::from_millis(10);
 
+/// Messages that may be on the receiver's stream without its ack: 10 ms apart, on a slow machine.
+const UNACKED_AT_A_BREAK: usize = 8;
+
 /// Shared between sender, receiver and the test.
 #[derive(Default)]
 struct Book {
@@ -159,11 +162,12 @@ impl Traffic {
 }
 
 impl Outcome {
-    /// Every acked message came; hardly any came twice.
+    /// Every acked message came; hardly any came twice: what the receiver's client had and had not
+    /// acked when its connection broke must come again (XEP-0198 section 5), and that is all.
     pub fn check(&self) {
         assert!(self.acked > 100, "too few: {self:?}");
         assert!(self.lost.is_empty(), "acked and lost: {self:?}");
-        let allowed = (self.acked / 1000).max(1);
+        let allowed = (self.acked / 1000).max(UNACKED_AT_A_BREAK);
         assert!(
             self.doubled.len() <= allowed,
             "too many came twice: {self:?}"
