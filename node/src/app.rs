@@ -537,7 +537,7 @@ fn home_config(
         node: Arc::from(config.node.id.as_str()),
         epoch: membership.generation,
         shard: shard as u32,
-        delivery_base: shard::delivery_base(shard, membership.generation),
+        delivery_base: shard::delivery_base(config.node.id.as_str(), shard, membership.generation),
         seed: u64::from_be_bytes(seed),
         started,
         limits: Limits {

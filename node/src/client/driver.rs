@@ -428,6 +428,7 @@ impl Connection {
                 }
                 Item::Receipt(seq) => session.receipt(seq),
                 Item::Retry(seq) => session.retry(now, seq),
+                Item::Resync(home) => session.resync(now, &home),
                 Item::BindResult(_) => {}
                 Item::End(reason) => {
                     let condition = match reason {
@@ -643,6 +644,7 @@ fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
             }
             Item::Receipt(seq) => session.receipt(seq),
             Item::Retry(seq) => session.retry(now(), seq),
+            Item::Resync(home) => session.resync(now(), &home),
             Item::BindResult(_) => {}
             Item::End(_) | Item::Shutdown => return false,
         }

@@ -13,7 +13,7 @@ use entente_xmpp_core::stanza::Stanza;
 use crate::fabric::{ConnectionHandle, Switchboard};
 
 /// Envelopes remembered against a second delivery by a new home.
-const RECENT: usize = 256;
+const RECENT: usize = 512;
 /// Entities with directed presence that a new home is told of; the home's own bound.
 const DIRECTED: usize = 500;
 /// Pause before a register or a report that found no home is tried again.
@@ -32,6 +32,8 @@ pub(super) struct Session {
     /// Stanzas from before a resumption whose receipts must not be told any more: the client sends
     /// them again.
     forgotten: u64,
+    /// Who the homes were when this session last registered.
+    homes: u64,
     /// The home that knows this session, with its generation.
     home: Option<(NodeId, u64)>,
     /// When to tell the home of this session once more.
@@ -68,6 +70,7 @@ impl Session {
             told: 0,
             forgotten: 0,
             home,
+            homes: 0,
             register_again: None,
             retry_home: None,
             recent: VecDeque::new(),
@@ -135,6 +138,13 @@ impl Session {
         self.custody.retry(now, seq);
         // One reason is that the home does not know this session: it is told again first.
         self.register_again.get_or_insert(now + UNPLACED_PAUSE);
+    }
+
+    /// `home` asks for the sessions of its users.
+    pub(super) fn resync(&mut self, now: Instant, home: &NodeId) {
+        if self.home.as_ref().is_some_and(|(known, _)| known == home) {
+            self.register_again = Some(now);
+        }
     }
 
     /// How many more of the client's stanzas may be acknowledged. Call only when acks are allowed.
@@ -241,7 +251,10 @@ impl Session {
     pub(super) async fn follow_home(&mut self, now: Instant, switchboard: &Switchboard) {
         self.retry_home = None;
         let home = switchboard.home(self.user.as_str());
-        if home == self.home && home.is_some() {
+        let homes = switchboard.homes();
+        // The home of a recipient may have moved too: then what has no receipt waits in a link to a
+        // node that no longer takes it.
+        if home == self.home && homes == self.homes && home.is_some() {
             return;
         }
         let registered = match &home {
@@ -256,6 +269,7 @@ impl Session {
             return;
         }
         self.home = home;
+        self.homes = homes;
         let again = self.custody.view_changed(now, |_| true);
         self.give_again(now, again, switchboard).await;
     }

@@ -8,7 +8,7 @@ use entente_home_core::Input;
 use tokio::sync::{mpsc, watch};
 
 use super::receipts::ReceiptBatch;
-use super::switchboard::Switchboard;
+use super::switchboard::{Switchboard, homes_of};
 use super::wire::WireFrame;
 
 /// Takes what the mesh brings until it stops.
@@ -17,6 +17,7 @@ pub(crate) async fn frames(switchboard: Arc<Switchboard>, mut inbound: mpsc::Rec
     while let Some(Inbound { from, frames, .. }) = inbound.recv().await {
         for frame in frames {
             match WireFrame::decode(frame) {
+                Ok(WireFrame::Resync) => switchboard.resync(&from),
                 Ok(frame) => switchboard.arrived(frame, &mut batch).await,
                 Err(error) => {
                     metrics::counter!("entente_mesh_bad_frames_total").increment(1);
@@ -28,7 +29,8 @@ pub(crate) async fn frames(switchboard: Arc<Switchboard>, mut inbound: mpsc::Rec
     }
 }
 
-/// Tells the shards of edge nodes that died or came back as another process.
+/// Tells the shards of edge nodes that died or came back as another process, and asks for sessions
+/// when the homes have changed.
 pub(crate) async fn lost_edges(
     switchboard: Arc<Switchboard>,
     mut view: watch::Receiver<Arc<ClusterView>>,
@@ -47,6 +49,10 @@ pub(crate) async fn lost_edges(
                     })
                     .await;
             }
+        }
+        // Homes have changed, so users have moved, and this node or others may have let go of some.
+        if homes_of(&before) != homes_of(&now) {
+            switchboard.ask_for_sessions();
         }
         before = now;
     }

@@ -4,6 +4,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use entente_cluster::NodeId;
 use entente_home_core::{BindError, DeliveryId, EndReason, EnvelopeId};
 use entente_xmpp_core::jid::FullJid;
 use entente_xmpp_core::stanza::Stanza;
@@ -21,6 +22,8 @@ pub(crate) enum Item {
     Retry(u64),
     BindResult(Result<FullJid, BindError>),
     End(EndReason),
+    /// This node may have forgotten its users' sessions: if it is the home, register again.
+    Resync(NodeId),
     /// The node drains or is isolated: close, clients shall come back elsewhere.
     Shutdown,
 }

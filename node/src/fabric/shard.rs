@@ -1,13 +1,11 @@
 //! The driver around one home shard: takes what its lanes bring, lets the core decide, carries the
 //! decisions out. It never waits for anything but its own lanes and the clock.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use entente_cluster::ClusterView;
-use entente_home_core::{DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
-use entente_xmpp_core::jid::BareJid;
+use entente_home_core::{BindError, DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
 
@@ -19,9 +17,6 @@ use super::switchboard::{ShardLanes, Switchboard};
 const EDGE_LANE: usize = 1024;
 /// Room for what other shards and the store bring; more goes back to the holders.
 const INNER_LANE: usize = 16_384;
-/// How long a user may be here before this node's view says that it is the home; views converge in
-/// a second or two.
-const EARLY: std::time::Duration = std::time::Duration::from_secs(10);
 /// Inputs that are handled before outputs are flushed.
 const BATCH: usize = 128;
 /// Pause before receipts that a full link refused are tried again.
@@ -56,10 +51,12 @@ pub(crate) fn shard_count() -> usize {
         .clamp(2, 32)
 }
 
-/// The first delivery id of a shard: ids name their shard, and differ from those of the node's
-/// earlier generations.
-pub(crate) fn delivery_base(shard: usize, generation: u64) -> u64 {
-    ((shard as u64) << SHARD_SHIFT) | ((generation & 0x00ff_ffff) << 32)
+/// The first delivery id of a shard: ids name their shard, and differ from those of other nodes and of
+/// the node's earlier generations.
+pub(crate) fn delivery_base(node: &str, shard: usize, generation: u64) -> u64 {
+    let life =
+        entente_cluster::home::key_hash(node) ^ generation.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((shard as u64) << SHARD_SHIFT) | ((life & 0x00ff_ffff) << 32)
 }
 
 /// The shard that gave out `id`.
@@ -74,8 +71,6 @@ pub(crate) struct ShardDriver {
     switchboard: Arc<Switchboard>,
     store: mpsc::Sender<StoreJob>,
     batch: ReceiptBatch,
-    /// Users that were here before this node's view said so, with the time of that.
-    early: HashMap<BareJid, Instant>,
     stop: watch::Receiver<bool>,
 }
 
@@ -93,7 +88,6 @@ impl ShardDriver {
             switchboard,
             store,
             batch: ReceiptBatch::default(),
-            early: HashMap::new(),
             stop,
         }
     }
@@ -101,7 +95,7 @@ impl ShardDriver {
     /// Runs until the node stops.
     pub(crate) async fn run(mut self) {
         let mut view = self.switchboard.view.clone();
-        let mut before = view.borrow_and_update().clone();
+        view.mark_unchanged();
         let mut inputs = Vec::with_capacity(BATCH);
         let mut from_edges = Vec::with_capacity(BATCH);
         let mut refused_until = None;
@@ -120,8 +114,7 @@ impl ShardDriver {
                         return;
                     }
                     let after = view.borrow_and_update().clone();
-                    let users = self.moved_away(&before, &after);
-                    before = after;
+                    let users: Vec<_> = self.core.users().filter(|user| !after.is_home(user.as_str())).cloned().collect();
                     if !users.is_empty() {
                         inputs.push(Input::Release { users });
                     }
@@ -140,36 +133,39 @@ impl ShardDriver {
         }
     }
 
-    /// Users whose home this node no longer is. A user whose home it was not before either came
-    /// early: the edge's view is ahead of ours. Such a user stays until ours must have caught up.
-    fn moved_away(&mut self, before: &ClusterView, after: &ClusterView) -> Vec<BareJid> {
-        let (now, _) = clocks();
-        let mut early = HashMap::new();
-        let mut moved = Vec::new();
-        for user in self
-            .core
-            .users()
-            .filter(|user| !after.is_home(user.as_str()))
-        {
-            if before.is_home(user.as_str()) {
-                moved.push(user.clone());
-                continue;
+    /// Whether this node is the home by its own view. A session that registers or binds too early or
+    /// too late would stay with a node that nobody routes to: it is asked for again when this node's
+    /// view has changed.
+    fn at_home(&mut self, view: &ClusterView, input: &Input) -> bool {
+        match input {
+            Input::Register { snapshot, .. } => view.is_home(snapshot.full.bare_str()),
+            Input::Bind {
+                session,
+                user,
+                request,
+                ..
+            } if !view.is_home(user.as_str()) => {
+                let refused = Output::BindResult {
+                    session: session.clone(),
+                    request: *request,
+                    result: Err(BindError::Unavailable),
+                };
+                self.switchboard
+                    .perform(refused, &mut self.batch, &mut Vec::new());
+                false
             }
-            let since = self.early.remove(user).unwrap_or(now);
-            if now.duration_since(since) < EARLY {
-                early.insert(user.clone(), since);
-            } else {
-                moved.push(user.clone());
-            }
+            _ => true,
         }
-        self.early = early;
-        moved
     }
 
     fn handle(&mut self, inputs: &mut Vec<Input>) {
         let (now, wall) = clocks();
         let mut feedback = Vec::new();
+        let view = self.switchboard.view.borrow().clone();
         for input in inputs.drain(..) {
+            if !self.at_home(&view, &input) {
+                continue;
+            }
             self.core.handle_input(now, wall, input);
             self.drain(&mut feedback);
         }

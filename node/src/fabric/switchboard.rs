@@ -1,11 +1,11 @@
 //! The switchboard: by today's view, where does this go?
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::{Arc, OnceLock};
 
 use entente_cluster::forward::Mesh;
-use entente_cluster::{ClusterView, Fence, NodeId};
+use entente_cluster::{ClusterView, Fence, NodeId, Standing};
 use entente_home_core::{
     DeliveryId, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
 };
@@ -61,6 +61,15 @@ pub(crate) struct Switchboard {
 /// Envelopes of one holder.
 type HolderSeqs = (SessionKey, Vec<u64>);
 
+/// Equal as long as the same lives of the same nodes are the homes.
+pub(crate) fn homes_of(view: &ClusterView) -> u64 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    for member in view.serving_homes() {
+        (&member.id, member.generation).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
 enum Place {
     Here,
     There(NodeId),
@@ -105,6 +114,33 @@ impl Switchboard {
     /// Whether we serve `domain`.
     pub(crate) fn is_local_domain(&self, domain: &str) -> bool {
         self.domains.contains(domain)
+    }
+
+    /// Stands for who the homes are by today's view, with their generations.
+    pub(crate) fn homes(&self) -> u64 {
+        homes_of(&self.view.borrow())
+    }
+
+    /// Tells every session here that `home` wants to hear of those whose home it is.
+    pub(crate) fn resync(&self, home: &NodeId) {
+        for inbox in self.connections.all() {
+            let _gone = inbox.push(Item::Resync(home.clone()));
+        }
+    }
+
+    /// Asks all nodes for the sessions of this node's users.
+    pub(crate) fn ask_for_sessions(&self) {
+        let members = Arc::clone(&self.view.borrow().members);
+        for member in members
+            .iter()
+            .filter(|member| member.standing != Standing::Down)
+        {
+            if member.id == self.local {
+                self.resync(&self.local);
+            } else if self.try_mesh(&member.id, WireFrame::Resync).is_err() {
+                tracing::warn!(node = %member.id, "could not be asked for the sessions of our users");
+            }
+        }
     }
 
     /// The home of a user by today's view, with its generation: what a session registers with.
@@ -604,6 +640,8 @@ impl Switchboard {
                     }
                 }
             }
+            // Who sent it is known where frames arrive.
+            WireFrame::Resync => {}
             WireFrame::Receipts(holders) => {
                 self.send_receipts(holders, false);
             }

@@ -15,6 +15,8 @@ use prost::Message;
 /// What nodes tell each other about users, sessions and streams.
 #[derive(Debug, Clone)]
 pub(crate) enum WireFrame {
+    /// Sessions whose home is the sending node register there again.
+    Resync,
     FromClient {
         session: SessionKey,
         envelope: EnvelopeId,
@@ -93,6 +95,7 @@ impl WireFrame {
     pub(crate) fn encode(self) -> Bytes {
         use proto::frame::Body;
         let body = match self {
+            Self::Resync => Body::Resync(proto::Resync {}),
             Self::FromClient {
                 session,
                 envelope,
@@ -300,6 +303,7 @@ impl WireFrame {
                 session: key_in(frame.session)?,
                 ids: frame.deliveries.into_iter().map(DeliveryId).collect(),
             },
+            Body::Resync(_) => Self::Resync,
             Body::Bounce(_) => return Err(WireFault::Condition),
         })
     }

@@ -216,6 +216,7 @@ impl Acceptance {
                     self.custody.retry(now, seq);
                 }
                 Item::Shutdown => notice = Notice::Shutdown,
+                Item::Resync(_) => {}
                 Item::Deliver { .. } | Item::BindResult(_) | Item::End(_) => {
                     debug_assert!(false, "nothing but receipts is for a federation stream");
                 }
