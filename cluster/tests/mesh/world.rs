@@ -134,6 +134,7 @@ pub(crate) fn member(id: &NodeId, generation: u64, mesh: SocketAddr, standing: S
         private: Vec::new(),
         host: format!("{id}.example"),
         started: 0,
+        announcement: String::new(),
     }
 }
 
