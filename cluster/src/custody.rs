@@ -9,6 +9,11 @@
 //! Order: envelopes of one key are always handed out in the order in which they were accepted. When
 //! one has to be sent again, everything of its key that still waits behind it is sent again too;
 //! the receiver recognises by [`SeenWindow`] what it had already.
+//!
+//! That alone does not keep the order when an envelope is lost on its way and a later one takes
+//! another way, because a view changed between the two. So envelopes can be *chained* (those of one
+//! sender to one recipient are): each one says which one before it has no receipt yet. Who receives
+//! it takes it only after that one, else says 'try again', and then the chain comes in order.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -60,6 +65,8 @@ pub struct Accepted {
     /// Send it now. If not, an earlier envelope of the same key waits for its next attempt, and
     /// this one comes out of [`Custody::overdue`] or [`Custody::view_changed`] behind it.
     pub send: bool,
+    /// The envelope before it in its chain, if that has no receipt yet.
+    pub after: Option<u64>,
 }
 
 /// An envelope that has to be sent again, by today's view.
@@ -73,6 +80,8 @@ pub struct Resend {
     pub payload: Bytes,
     /// How often it has been handed out before this time.
     pub attempts: u32,
+    /// The envelope before it in its chain, if that has no receipt yet.
+    pub after: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -84,6 +93,7 @@ struct Envelope {
 #[derive(Debug)]
 struct Waiting {
     key: Arc<str>,
+    chain: Option<Arc<str>>,
     payload: Bytes,
     accepted_at: Instant,
     /// When to hand it out again.
@@ -107,6 +117,8 @@ pub struct Custody<H> {
     held: HashMap<Arc<str>, Instant>,
     /// Not later than the earliest `due`; may be earlier.
     next_due: Option<Instant>,
+    /// The newest envelope without a receipt of each chain.
+    chains: HashMap<Arc<str>, u64>,
     /// Most connections have one key: spares an allocation for each envelope.
     last_key: Arc<str>,
 }
@@ -124,6 +136,7 @@ impl<H> Custody<H> {
             told: 0,
             held: HashMap::new(),
             next_due: None,
+            chains: HashMap::new(),
             last_key: Arc::from(""),
         }
     }
@@ -143,6 +156,21 @@ impl<H> Custody<H> {
         key: &str,
         payload: Bytes,
     ) -> Result<Accepted, CustodyFull> {
+        self.accept_chained(now, key, None, payload)
+    }
+
+    /// Like [`Self::accept`], for an envelope that must not arrive before those accepted earlier
+    /// with the same `chain` (the bare JID of the recipient). A chain belongs to one key.
+    ///
+    /// # Errors
+    /// [`CustodyFull`] when [`Self::is_full`]; nothing changes then.
+    pub fn accept_chained(
+        &mut self,
+        now: Instant,
+        key: &str,
+        chain: Option<&str>,
+        payload: Bytes,
+    ) -> Result<Accepted, CustodyFull> {
         if self.is_full() {
             return Err(CustodyFull);
         }
@@ -155,9 +183,17 @@ impl<H> Custody<H> {
         self.bytes += payload.len();
         self.waiting += 1;
         self.wake_at(due);
+        let chain: Option<Arc<str>> = chain.map(|chain| match self.chains.get_key_value(chain) {
+            Some((known, _)) => Arc::clone(known),
+            None => Arc::from(chain),
+        });
+        let after = chain
+            .as_ref()
+            .and_then(|chain| self.chains.insert(Arc::clone(chain), seq));
         self.envelopes.push_back(Envelope {
             waiting: Some(Waiting {
                 key: Arc::clone(&self.last_key),
+                chain,
                 payload,
                 accepted_at: now,
                 due,
@@ -167,20 +203,25 @@ impl<H> Custody<H> {
         Ok(Accepted {
             seq,
             send: held.is_none(),
+            after,
         })
     }
 
     /// The next holder took responsibility for `seq`. `false` if that was known or `seq` was never
     /// given out.
     pub fn receipt(&mut self, seq: u64) -> bool {
-        let Some(envelope) = self.position(seq).and_then(|n| self.envelopes.get_mut(n)) else {
-            return false;
-        };
-        let Some(done) = envelope.waiting.take() else {
+        let Some(done) = self
+            .position(seq)
+            .and_then(|n| self.envelopes.get_mut(n))
+            .and_then(|envelope| envelope.waiting.take())
+        else {
             return false;
         };
         self.bytes -= done.payload.len();
         self.waiting -= 1;
+        if let Some(chain) = done.chain {
+            self.shorten(chain, seq);
+        }
         while matches!(self.envelopes.front(), Some(front) if front.waiting.is_none()) {
             self.envelopes.pop_front();
             self.first_seq += 1;
@@ -223,8 +264,9 @@ impl<H> Custody<H> {
         })
     }
 
-    /// The home that was asked said 'not mine, try again'. The envelope and all that waits behind
-    /// it with the same key comes out of [`Self::overdue`] after [`CustodyLimits::retry_after`],
+    /// The home that was asked said 'not mine, try again', or misses an earlier envelope of the
+    /// chain. The envelope, what waits before it in its chain, and all that waits behind those with
+    /// the same key comes out of [`Self::overdue`] after [`CustodyLimits::retry_after`],
     /// or out of the next [`Self::view_changed`]. `false` if `seq` does not wait.
     pub fn retry(&mut self, now: Instant, seq: u64) -> bool {
         let Some(waiting) = self
@@ -239,7 +281,17 @@ impl<H> Custody<H> {
             .entry(Arc::clone(&waiting.key))
             .or_insert(now + self.limits.retry_after);
         waiting.due = at;
+        let chain = waiting.chain.clone();
         self.wake_at(at);
+        if chain.is_some()
+            && let Some(first) = self
+                .envelopes
+                .iter_mut()
+                .filter_map(|envelope| envelope.waiting.as_mut())
+                .find(|waiting| waiting.chain == chain)
+        {
+            first.due = first.due.min(at);
+        }
         true
     }
 
@@ -294,6 +346,25 @@ impl<H> Custody<H> {
         envelope.waiting.as_ref().map(|waiting| &waiting.payload)
     }
 
+    /// `seq` of this chain has its receipt.
+    fn shorten(&mut self, chain: Arc<str>, seq: u64) {
+        if self.chains.get(&chain) != Some(&seq) {
+            return;
+        }
+        // Receipts come in order mostly: then nothing waits before this one.
+        let before = self.position(seq).and_then(|end| {
+            let earlier = self.envelopes.iter().take(end).enumerate().rev();
+            earlier
+                .filter_map(|(n, envelope)| Some((n, envelope.waiting.as_ref()?)))
+                .find(|(_, waiting)| waiting.chain.as_ref() == Some(&chain))
+                .map(|(n, _)| self.first_seq + n as u64)
+        });
+        match before {
+            Some(before) => self.chains.insert(chain, before),
+            None => self.chains.remove(&chain),
+        };
+    }
+
     fn next_seq(&self) -> u64 {
         self.first_seq + self.envelopes.len() as u64
     }
@@ -314,12 +385,18 @@ impl<H> Custody<H> {
     ) -> Vec<Resend> {
         let mut out = Vec::new();
         let mut next_due: Option<Instant> = None;
+        let mut chains: HashMap<Arc<str>, u64> = HashMap::new();
         for (seq, envelope) in (self.first_seq..).zip(&mut self.envelopes) {
             let Some(waiting) = envelope.waiting.as_mut() else {
                 continue;
             };
+            let after = waiting
+                .chain
+                .as_ref()
+                .and_then(|chain| chains.insert(Arc::clone(chain), seq));
             if chosen(seq, waiting) {
                 out.push(Resend {
+                    after,
                     seq,
                     key: Arc::clone(&waiting.key),
                     payload: waiting.payload.clone(),

@@ -80,6 +80,55 @@ fn a_refused_envelope_holds_back_what_follows_with_its_key() {
     assert!(accept(&mut custody, later, "a@x").send);
 }
 
+fn chained(custody: &mut Custody<u8>, now: Instant, chain: &str) -> Accepted {
+    custody
+        .accept_chained(now, "a@x", Some(chain), Bytes::from_static(b"x"))
+        .expect("room")
+}
+
+#[test]
+fn an_envelope_names_the_one_before_it_in_its_chain_that_waits() {
+    let now = start();
+    let mut custody = Custody::new(1, limits());
+    let after: Vec<_> = ["b@x", "c@x", "b@x", "c@x", "b@x"]
+        .into_iter()
+        .map(|chain| chained(&mut custody, now, chain).after)
+        .collect();
+    assert_eq!(after, [None, None, Some(1), Some(2), Some(3)]);
+    // The newest of a chain may get its receipt before an older one does.
+    custody.receipt(5);
+    assert_eq!(chained(&mut custody, now, "b@x").after, Some(3));
+    custody.receipt(3);
+    let resends = custody.view_changed(now, |_| true);
+    let after: Vec<_> = resends.iter().map(|r| (r.seq, r.after)).collect();
+    assert_eq!(
+        after,
+        [(1, None), (2, None), (4, Some(2)), (6, Some(1))],
+        "receipts that came meanwhile count"
+    );
+    for seq in [1, 6] {
+        custody.receipt(seq);
+    }
+    assert_eq!(chained(&mut custody, now, "b@x").after, None);
+    for seq in [2, 4, 7] {
+        custody.receipt(seq);
+    }
+    assert!(custody.chains.is_empty());
+}
+
+#[test]
+fn a_refusal_brings_what_waits_before_it_in_its_chain_too() {
+    let now = start();
+    let mut custody = Custody::new(1, limits());
+    for chain in ["c@x", "b@x", "c@x", "b@x"] {
+        chained(&mut custody, now, chain);
+    }
+    // The second one was lost on its way, so the last one was refused.
+    assert!(custody.retry(now, 4));
+    let later = now + Duration::from_millis(100);
+    assert_eq!(seqs(&custody.overdue(later)), [2, 3, 4]);
+}
+
 #[test]
 fn a_view_change_ends_the_pause_after_a_refusal() {
     let now = start();

@@ -1,6 +1,8 @@
 //! The contract between a home shard and what drives it: ids, inputs, outputs, store operations.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -22,12 +24,59 @@ pub struct SessionKey {
 }
 
 /// Names one accepted stanza in the whole cluster for ever. Text form: `edge/epoch/conn/seq`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// `after` says something about this sending of it and is not part of the name: it does not count
+/// for equality, order and hash, and is not stored.
+#[derive(Debug, Clone)]
 pub struct EnvelopeId {
     /// The connection that accepted the stanza and keeps it until the receipt.
     pub holder: SessionKey,
     /// Counts up per holder.
     pub seq: u64,
+    /// The last message of the same holder to the same user before this one, if that has no receipt
+    /// yet. The user's home takes this one only if it knows that one; else one of them took another
+    /// way or was lost on it, and the holder is asked to send them again in order.
+    pub after: Option<u64>,
+}
+
+impl EnvelopeId {
+    /// The name of the stanza `seq` of `holder`, which need not wait for another one.
+    pub fn new(holder: SessionKey, seq: u64) -> Self {
+        Self {
+            holder,
+            seq,
+            after: None,
+        }
+    }
+
+    fn name(&self) -> (&SessionKey, u64) {
+        (&self.holder, self.seq)
+    }
+}
+
+impl PartialEq for EnvelopeId {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for EnvelopeId {}
+
+impl Hash for EnvelopeId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name().hash(state);
+    }
+}
+
+impl PartialOrd for EnvelopeId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for EnvelopeId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name().cmp(&other.name())
+    }
 }
 
 impl fmt::Display for EnvelopeId {
@@ -65,6 +114,7 @@ impl FromStr for EnvelopeId {
                 conn,
             },
             seq,
+            after: None,
         })
     }
 }

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 
 use crate::config::HomeConfig;
 use crate::contract::{DeliveryId, EnvelopeId, Output, RequestId, SessionKey, StoreOp};
+use crate::resends::Resends;
 use crate::seen::{Role, SeenEnvelopes};
 
 /// What a store request was for.
@@ -46,6 +47,7 @@ pub(crate) struct Desk {
     pub(crate) wall_ms: u64,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) seen: SeenEnvelopes,
+    pub(crate) resends: Resends,
     /// Whose session it is.
     pub(crate) sessions: HashMap<SessionKey, BareJid>,
     pub(crate) requests: HashMap<RequestId, (BareJid, Purpose)>,
@@ -71,6 +73,7 @@ impl Desk {
             wall_ms: 0,
             outputs: VecDeque::new(),
             seen: SeenEnvelopes::new(config.limits.seen_envelopes),
+            resends: Resends::new(config.seed),
             sessions: HashMap::new(),
             requests: HashMap::new(),
             probes: VecDeque::new(),
@@ -128,10 +131,7 @@ impl Desk {
     /// An id for a message that came without an envelope, for the offline store.
     pub(crate) fn own_envelope(&mut self) -> EnvelopeId {
         self.next_own_envelope += 1;
-        EnvelopeId {
-            holder: self.own_holder.clone(),
-            seq: self.next_own_envelope,
-        }
+        EnvelopeId::new(self.own_holder.clone(), self.next_own_envelope)
     }
 
     /// A resource for a client that asked for none: 64 bits of SplitMix64 from the seed.

@@ -21,6 +21,7 @@ mod mailbox;
 pub mod message;
 mod mirror;
 mod presence;
+mod resends;
 mod roster;
 mod roster_iq;
 mod seen;

@@ -67,6 +67,23 @@ impl SeenEnvelopes {
         None
     }
 
+    /// Whether a message may be taken that comes for the first time: not before the one that it
+    /// has to come after.
+    pub(crate) fn in_turn(&self, id: &EnvelopeId) -> bool {
+        let knows = |seq| {
+            self.holders
+                .get(&id.holder)
+                .is_some_and(|&holder| self.entries.contains_key(&(holder, seq, Role::Recipient)))
+        };
+        id.after.is_none_or(knows) || knows(id.seq)
+    }
+
+    /// What is known of it.
+    pub(crate) fn look(&self, id: &EnvelopeId, role: Role) -> Option<Seen> {
+        let holder = *self.holders.get(&id.holder)?;
+        self.entries.get(&(holder, id.seq, role)).copied()
+    }
+
     /// Custody ended.
     pub(crate) fn done(&mut self, id: &EnvelopeId, role: Role) {
         if let Some(seen) = self.entry(id, role) {
@@ -129,14 +146,12 @@ mod tests {
     use super::*;
 
     fn id(edge: &str, seq: u64) -> EnvelopeId {
-        EnvelopeId {
-            holder: SessionKey {
-                edge: edge.into(),
-                epoch: 1,
-                conn: 1,
-            },
-            seq,
-        }
+        let holder = SessionKey {
+            edge: edge.into(),
+            epoch: 1,
+            conn: 1,
+        };
+        EnvelopeId::new(holder, seq)
     }
 
     #[test]

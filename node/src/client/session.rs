@@ -93,24 +93,44 @@ impl Session {
     pub(super) async fn accept(&mut self, now: Instant, stanza: Stanza, switchboard: &Switchboard) {
         self.mirror.client_sent(&stanza);
         // The reader stops when custody is full, but one read may bring a few stanzas more.
-        let Ok(accepted) = self
-            .custody
-            .accept(now, self.user.as_str(), stanza.bytes().clone())
-        else {
+        let chain = stanza.message_type().map(|_| {
+            stanza
+                .to()
+                .map_or(self.user.as_str(), |to| to.bare_str())
+                .to_owned()
+        });
+        let Ok(accepted) = self.custody.accept_chained(
+            now,
+            self.user.as_str(),
+            chain.as_deref(),
+            stanza.bytes().clone(),
+        ) else {
             tracing::warn!(session = %self.full, "a stanza came while custody was full");
             return;
         };
         self.accepted += 1;
         if accepted.send {
-            self.give(now, accepted.seq, stanza, switchboard).await;
+            let envelope = self.envelope(accepted.seq, accepted.after);
+            self.give(now, envelope, stanza, switchboard).await;
         }
     }
 
-    async fn give(&mut self, now: Instant, seq: u64, stanza: Stanza, switchboard: &Switchboard) {
-        let envelope = EnvelopeId {
+    fn envelope(&self, seq: u64, after: Option<u64>) -> EnvelopeId {
+        EnvelopeId {
             holder: self.handle.key.clone(),
             seq,
-        };
+            after,
+        }
+    }
+
+    async fn give(
+        &mut self,
+        now: Instant,
+        envelope: EnvelopeId,
+        stanza: Stanza,
+        switchboard: &Switchboard,
+    ) {
+        let seq = envelope.seq;
         let sent = switchboard
             .accept_from_client(self.handle.key.clone(), envelope, stanza, &self.user)
             .await;
@@ -120,9 +140,10 @@ impl Session {
     }
 
     async fn give_again(&mut self, now: Instant, again: Vec<Resend>, switchboard: &Switchboard) {
-        for Resend { seq, payload, .. } in again {
-            match Stanza::parse(payload) {
-                Ok(stanza) => self.give(now, seq, stanza, switchboard).await,
+        for resend in again {
+            let envelope = self.envelope(resend.seq, resend.after);
+            match Stanza::parse(resend.payload) {
+                Ok(stanza) => self.give(now, envelope, stanza, switchboard).await,
                 Err(error) => tracing::error!(%error, "an accepted stanza does not read back"),
             }
         }

@@ -333,6 +333,7 @@ fn envelope_out(envelope: &EnvelopeId) -> proto::EnvelopeId {
     proto::EnvelopeId {
         holder: Some(key_out(&envelope.holder)),
         seq: envelope.seq,
+        after: envelope.after.unwrap_or(0),
     }
 }
 
@@ -342,6 +343,7 @@ fn envelope_in(envelope: Option<proto::EnvelopeId>) -> Result<Option<EnvelopeId>
             Ok(EnvelopeId {
                 holder: key_in(envelope.holder)?,
                 seq: envelope.seq,
+                after: (envelope.after != 0).then_some(envelope.after),
             })
         })
         .transpose()

@@ -79,11 +79,15 @@ impl Acceptance {
                 let Some(user) = stanza.to().map(Jid::to_bare) else {
                     return;
                 };
+                let chain = stanza.message_type().map(|_| user.as_str());
                 match self
                     .custody
-                    .accept(now, user.as_str(), stanza.bytes().clone())
+                    .accept_chained(now, user.as_str(), chain, stanza.bytes().clone())
                 {
-                    Ok(accepted) if accepted.send => self.give(now, accepted.seq, stanza).await,
+                    Ok(accepted) if accepted.send => {
+                        let envelope = self.envelope(accepted.seq, accepted.after);
+                        self.give(now, envelope, stanza).await;
+                    }
                     Ok(_) => {}
                     Err(_) => debug_assert!(false, "nothing is taken while custody is full"),
                 }
@@ -141,14 +145,19 @@ impl Acceptance {
         }
     }
 
-    async fn give(&mut self, now: Instant, seq: u64, stanza: Stanza) {
+    fn envelope(&self, seq: u64, after: Option<u64>) -> EnvelopeId {
+        EnvelopeId {
+            holder: self.handle.key.clone(),
+            seq,
+            after,
+        }
+    }
+
+    async fn give(&mut self, now: Instant, envelope: EnvelopeId, stanza: Stanza) {
         let Some(user) = stanza.to().map(Jid::to_bare) else {
             return;
         };
-        let envelope = EnvelopeId {
-            holder: self.handle.key.clone(),
-            seq,
-        };
+        let seq = envelope.seq;
         if self
             .service
             .switchboard
@@ -161,9 +170,10 @@ impl Acceptance {
     }
 
     async fn give_again(&mut self, now: Instant, again: Vec<Resend>) {
-        for Resend { seq, payload, .. } in again {
-            match Stanza::parse(payload) {
-                Ok(stanza) => self.give(now, seq, stanza).await,
+        for resend in again {
+            let envelope = self.envelope(resend.seq, resend.after);
+            match Stanza::parse(resend.payload) {
+                Ok(stanza) => self.give(now, envelope, stanza).await,
                 Err(error) => tracing::error!(%error, "an accepted stanza does not read back"),
             }
         }

@@ -232,14 +232,14 @@ mod tests {
             " ".repeat(padding)
         );
         OutboundItem {
-            envelope: Some(EnvelopeId {
-                holder: SessionKey {
+            envelope: Some(EnvelopeId::new(
+                SessionKey {
                     edge: Arc::from("n1"),
                     epoch: 1,
                     conn: 7,
                 },
                 seq,
-            }),
+            )),
             stanza: Stanza::parse(Bytes::from(text)).unwrap(),
         }
     }

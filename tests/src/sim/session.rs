@@ -218,15 +218,23 @@ impl Node {
             .expect("clients send good stanzas")
             .restamped(Some(session.full.as_jid()), None);
         session.mirror.client_sent(&stanza);
-        let accepted = session
-            .custody
-            .accept(now, user.as_str(), stanza.bytes().clone());
+        let chain = stanza.message_type().map(|_| {
+            let to = stanza.to().map_or(user.as_str(), |to| to.bare_str());
+            to.to_owned()
+        });
+        let accepted = session.custody.accept_chained(
+            now,
+            user.as_str(),
+            chain.as_deref(),
+            stanza.bytes().clone(),
+        );
         let Ok(accepted) = accepted else {
             return stage.violated("a client has overfilled its custody".to_owned());
         };
         let envelope = EnvelopeId {
             holder: key,
             seq: accepted.seq,
+            after: accepted.after,
         };
         let entry = message.map(|message| (message, envelope.clone()));
         session.accepted.push_back(entry);
@@ -234,18 +242,26 @@ impl Node {
             stage.checker.accepted(now, envelope.clone(), message);
         }
         if accepted.send {
-            self.give_home(stage, connection, accepted.seq, stanza);
+            self.give_home(stage, connection, accepted.seq, accepted.after, stanza);
         }
         self.arm_session(stage, connection);
     }
 
-    fn give_home(&mut self, stage: &mut Stage, connection: u64, seq: u64, stanza: Stanza) {
+    fn give_home(
+        &mut self,
+        stage: &mut Stage,
+        connection: u64,
+        seq: u64,
+        after: Option<u64>,
+        stanza: Stanza,
+    ) {
         let Some((_, key, user)) = self.bound(connection) else {
             return;
         };
         let envelope = EnvelopeId {
             holder: key.clone(),
             seq,
+            after,
         };
         let sent = self.give_to_home(stage, key, envelope, stanza, &user);
         let now = stage.now;
@@ -255,9 +271,9 @@ impl Node {
     }
 
     fn give_again(&mut self, stage: &mut Stage, connection: u64, again: Vec<Resend>) {
-        for Resend { seq, payload, .. } in again {
-            let stanza = Stanza::parse(payload).expect("it was parsed before");
-            self.give_home(stage, connection, seq, stanza);
+        for resend in again {
+            let stanza = Stanza::parse(resend.payload).expect("it was parsed before");
+            self.give_home(stage, connection, resend.seq, resend.after, stanza);
         }
     }
 

@@ -227,6 +227,7 @@ impl Simulation {
         let envelope = EnvelopeId {
             holder: holder.clone(),
             seq: self.next_seq,
+            after: None,
         };
         self.sent.insert(envelope.clone());
         envelope

@@ -351,6 +351,7 @@ impl World {
         let envelope = EnvelopeId {
             holder: session.clone(),
             seq: client.next_seq,
+            after: None,
         };
         let stanza = stanza(xml).restamped(Some(&client.full), None);
         client.mirror.client_sent(&stanza);
@@ -381,9 +382,20 @@ impl World {
         let envelope = EnvelopeId {
             holder,
             seq: self.peer_seq,
+            after: None,
         };
         self.peer_resends(envelope.clone(), xml);
         envelope
+    }
+
+    /// An envelope of the peer's stream that has to come after another one.
+    pub fn peer_envelope(&self, seq: u64, after: Option<u64>) -> EnvelopeId {
+        let holder = SessionKey {
+            edge: "e9".into(),
+            epoch: 1,
+            conn: 1,
+        };
+        EnvelopeId { holder, seq, after }
     }
 
     pub fn peer_resends(&mut self, envelope: EnvelopeId, xml: &str) {
