@@ -10,7 +10,6 @@ use hashbrown::HashMap;
 
 use crate::config::HomeConfig;
 use crate::contract::{DeliveryId, EnvelopeId, Output, RequestId, SessionKey, StoreOp};
-use crate::resends::Resends;
 use crate::seen::{Role, SeenEnvelopes};
 
 /// What a store request was for.
@@ -47,7 +46,6 @@ pub(crate) struct Desk {
     pub(crate) wall_ms: u64,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) seen: SeenEnvelopes,
-    pub(crate) resends: Resends,
     /// Whose session it is.
     pub(crate) sessions: HashMap<SessionKey, BareJid>,
     pub(crate) requests: HashMap<RequestId, (BareJid, Purpose)>,
@@ -73,7 +71,6 @@ impl Desk {
             wall_ms: 0,
             outputs: VecDeque::new(),
             seen: SeenEnvelopes::new(config.limits.seen_envelopes),
-            resends: Resends::new(config.seed),
             sessions: HashMap::new(),
             requests: HashMap::new(),
             probes: VecDeque::new(),

@@ -21,7 +21,6 @@ mod mailbox;
 pub mod message;
 mod mirror;
 mod presence;
-mod resends;
 mod roster;
 mod roster_iq;
 mod seen;

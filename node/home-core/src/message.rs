@@ -99,14 +99,6 @@ impl User {
                 Some(Seen::Pending) => return,
                 None => {}
             }
-            if let Some(first) = desk.resends.meet(desk.now, envelope, &stanza) {
-                match desk.seen.look(&first, Role::Recipient) {
-                    Some(Seen::Done) => return desk.receipt(Some(envelope.clone())),
-                    // The first one's fate will be this one's.
-                    Some(Seen::Pending) => return desk.retry(Some(envelope.clone())),
-                    None => desk.resends.replace(desk.now, envelope, &stanza),
-                }
-            }
         }
         let type_ = stanza.message_type().unwrap_or(MessageType::Normal);
         let named = to

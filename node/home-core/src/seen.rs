@@ -78,12 +78,6 @@ impl SeenEnvelopes {
         id.after.is_none_or(knows) || knows(id.seq)
     }
 
-    /// What is known of it.
-    pub(crate) fn look(&self, id: &EnvelopeId, role: Role) -> Option<Seen> {
-        let holder = *self.holders.get(&id.holder)?;
-        self.entries.get(&(holder, id.seq, role)).copied()
-    }
-
     /// Custody ended.
     pub(crate) fn done(&mut self, id: &EnvelopeId, role: Role) {
         if let Some(seen) = self.entry(id, role) {

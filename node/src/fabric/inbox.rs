@@ -12,6 +12,10 @@ use tokio::sync::Notify;
 
 /// One thing for a connection.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "deliveries are what nearly all items are"
+)]
 pub(crate) enum Item {
     Deliver {
         delivery: Option<DeliveryId>,

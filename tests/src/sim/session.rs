@@ -26,7 +26,10 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One thing for a connection.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "deliveries are what nearly all items are")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "deliveries are what nearly all items are"
+)]
 pub(crate) enum Item {
     Deliver {
         delivery: Option<DeliveryId>,

@@ -272,39 +272,3 @@ fn a_message_that_comes_before_an_earlier_one_of_its_sender_waits_for_it() {
     assert!(got[0].contains("<body>1</body>") && got[1].contains("<body>2</body>"));
     assert_eq!(world.receipts, [first, second.clone(), second]);
 }
-
-#[test]
-fn what_a_client_sends_again_on_another_connection_is_delivered_once() {
-    let mut world = World::new();
-    let juliet = world.online("juliet@x", "1");
-    world.forget();
-    world.holds_acks(&juliet);
-    let text = "<message to='juliet@x' id='m1' type='chat'><body>hi</body></message>";
-    let romeo = world.online("romeo@x", "a");
-    let first = world.send(&romeo, text);
-    // The client comes back and says it again, before it is known what became of the first one.
-    let back = world.online("romeo@x", "a");
-    let again = world.send(&back, text);
-    assert_eq!(world.retries, std::slice::from_ref(&again));
-    world.ack(&juliet);
-    assert!(world.receipts.contains(&first));
-    let full = world.clients[&back].full.clone();
-    world.resend(
-        &back,
-        again.clone(),
-        stanza(text).restamped(Some(&full), None),
-    );
-    assert!(world.receipts.contains(&again));
-    expect_one(&world.got(&juliet), &["<body>hi</body>"]);
-    // Who says the same twice on one connection means it.
-    world.send(&back, text);
-    world.send(
-        &back,
-        "<message to='juliet@x' id='m2' type='chat'><body>hi</body></message>",
-    );
-    world.send(
-        &back,
-        "<message to='juliet@x' id='m2' type='chat'><body>hi</body></message>",
-    );
-    assert_eq!(world.got(&juliet).len(), 2);
-}
