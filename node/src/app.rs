@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::admin::{Admin, AdminState};
 use crate::client::{ClientService, Resumable};
+use crate::clock::{now, wall};
 use crate::config::Config;
 use crate::dns::Dns;
 use crate::fabric::wire::WireFrame;
@@ -104,7 +105,7 @@ impl App {
             source,
         })?;
         let advertise = advertise(&config)?;
-        let secrets = Secrets::load(&config, &advertise.0, SystemTime::now_())?;
+        let secrets = Secrets::load(&config, &advertise.0, wall())?;
         let certificates = DomainCertificates::load(&config.domains)?;
         let trust = PeerTrust::new(proof::load_anchors(config.xmpp.trusted_ca_file.as_deref())?);
         probe_listeners(&config)?;
@@ -114,7 +115,7 @@ impl App {
             &secrets,
             advertise.1,
         ))?);
-        let facts = facts(&config, advertise.1, SystemTime::now_());
+        let facts = facts(&config, advertise.1, wall());
         membership.publish(facts.clone())?;
         let phase = PhaseControl::start(Arc::clone(&membership.local_fence));
 
@@ -750,27 +751,4 @@ pub(crate) fn close_connections(connections: &Connections) {
     for inbox in connections.all() {
         let _gone = inbox.push(Item::Shutdown);
     }
-}
-
-/// The wall clock, read in one place.
-trait WallClock {
-    fn now_() -> Self;
-}
-
-impl WallClock for SystemTime {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "certificates and gossip need the date"
-    )]
-    fn now_() -> Self {
-        Self::now()
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the wiring gives the monotonic clock to the parts"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -1,8 +1,9 @@
 //! The node's lease: renewed in the store each second, read by everybody four times a second. The
 //! store's quorum is the witness of who may serve.
 
+use crate::clock::now;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_cluster::{LeaseRow, MembershipHandle, NodeId};
 use entente_store::Store;
@@ -55,12 +56,4 @@ pub(crate) async fn read(store: Store, membership: Arc<MembershipHandle>) {
             Err(error) => tracing::debug!(%error, "leases could not be read"),
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the lease runs on the monotonic clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

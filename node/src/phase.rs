@@ -1,7 +1,8 @@
 //! What the node is doing as a whole, and with it whether its listeners are open.
 
+use crate::clock::now;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_cluster::Fence;
 use tokio::sync::watch;
@@ -123,12 +124,4 @@ async fn follow(
             () = tokio::time::sleep(LOOK) => {}
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the fence runs on the monotonic clock"
-)]
-fn now() -> Instant {
-    Instant::now()
 }

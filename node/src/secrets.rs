@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use entente_cluster::forward::MeshIdentity;
+use entente_cluster::forward::{MeshIdentity, mesh_name};
 use ring::hkdf;
 
 use crate::config::{ClusterSecrets, Config, NodeIdentity};
-use crate::tls::issue::{Authority, mesh_name, write};
+use crate::tls::issue::{Authority, write};
 use crate::tls::{TlsError, pem};
 
 /// Everything derived from the cluster key and the cluster CA.
@@ -163,7 +163,7 @@ fn identity_files(
         NodeIdentity::Issued { ca_key_file } => {
             // A fresh one at each start: short-lived nodes need no renewal.
             let authority = Authority::load(&secrets.ca_file, ca_key_file)?;
-            let names = [mesh_name(config.node.id.as_str()), advertise.to_owned()];
+            let names = [mesh_name(&config.node.id), advertise.to_owned()];
             authority.issue_files(folder, "node", &names, now)?;
             Ok(IdentityFiles {
                 certificate: folder.join("node.pem"),

@@ -1,5 +1,6 @@
 //! Accounts: add, set a password, remove, list, on any node of a running cluster.
 
+use crate::clock::wall_ms;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -164,14 +165,4 @@ fn failed(user: &BareJid, error: &StoreError) -> Reply {
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
     (status, format!("{user}: {error}\n"))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "accounts remember when they were made"
-)]
-fn wall_ms() -> u64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }

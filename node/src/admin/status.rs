@@ -6,6 +6,7 @@ use entente_cluster::{MemberState, Standing};
 use serde::{Deserialize, Serialize};
 
 use super::{AdminState, Shared};
+use crate::clock::{now, wall_ms};
 use crate::phase::Phase;
 
 /// The answer to `GET /status`.
@@ -195,7 +196,7 @@ pub(crate) fn days_left(file: &std::path::Path) -> Option<i64> {
     let chain = crate::tls::pem::chain(file).ok()?;
     let (_, certificate) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
     let end = certificate.validity().not_after.timestamp();
-    Some((end - wall_seconds()) / 86_400)
+    Some((end - (wall_ms() / 1000) as i64) / 86_400)
 }
 
 /// Gauges that are read off rather than counted.
@@ -215,19 +216,4 @@ pub(super) fn gauge(state: &AdminState) {
                 .set(days as f64);
         }
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "uptime and lease age are told to people"
-)]
-fn now() -> std::time::Instant {
-    std::time::Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "certificates end at a date")]
-fn wall_seconds() -> i64 {
-    std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs() as i64)
 }

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::resumption::{Claim, Handover, Registration};
 use super::session::Session;
-use super::{ClientService, HANDSHAKE, now};
+use super::{ClientService, HANDSHAKE};
+use crate::clock::{now, until};
 use crate::fabric::{ConnectionHandle, Item};
 use crate::net::{Io, IoEvent, Permit};
 use crate::tls::binding;
@@ -722,13 +723,6 @@ struct Binding {
 async fn claimed(resumable: Option<&mut (Registration, mpsc::Receiver<Claim>)>) -> Option<Claim> {
     match resumable {
         Some((_, claims)) => claims.recv().await,
-        None => std::future::pending().await,
-    }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -6,7 +6,7 @@ mod session;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_store::Store;
 use entente_xmpp_core::stream::ClientConfig;
@@ -14,6 +14,7 @@ use entente_xmpp_core::stream::ClientStream;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 
+use crate::clock::now;
 use crate::fabric::Switchboard;
 use crate::net::{Admission, Io, listen};
 use crate::tls::DomainCertificates;
@@ -85,13 +86,4 @@ impl ClientService {
         }
         connection.run().await;
     }
-}
-
-/// The monotonic clock of the shells in this module.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell reads the clock for the cores"
-)]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

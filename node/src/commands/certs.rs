@@ -4,9 +4,13 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{CommandError, say};
+use entente_cluster::NodeId;
+use entente_cluster::forward::mesh_name;
+
 use crate::cli::CertsCommand;
+use crate::clock::wall;
 use crate::secrets::write_cluster_key;
-use crate::tls::issue::{Authority, mesh_name};
+use crate::tls::issue::Authority;
 
 pub(super) fn run(command: &CertsCommand) -> Result<ExitCode, CommandError> {
     let CertsCommand::Init {
@@ -15,7 +19,7 @@ pub(super) fn run(command: &CertsCommand) -> Result<ExitCode, CommandError> {
         nodes,
     } = command;
     std::fs::create_dir_all(out)?;
-    let now = now();
+    let now = wall();
     let cluster = authority(out, "cluster-ca", "Entente cluster CA", now)?;
     if made(&out.join("cluster.key"), || {
         write_cluster_key(&out.join("cluster.key"))
@@ -27,7 +31,9 @@ pub(super) fn run(command: &CertsCommand) -> Result<ExitCode, CommandError> {
     }
     for node in nodes {
         let stem = format!("node-{node}");
-        let names = [mesh_name(node), node.clone()];
+        let id = NodeId::new(node)
+            .map_err(|error| CommandError::Refused(format!("--nodes: `{node}`: {error}")))?;
+        let names = [mesh_name(&id), node.clone()];
         if made(&out.join(format!("{stem}.pem")), || {
             cluster.issue_files(out, &stem, &names, now)
         })? {
@@ -87,9 +93,4 @@ fn made(
     }
     make()?;
     Ok(true)
-}
-
-#[expect(clippy::disallowed_methods, reason = "certificates begin today")]
-fn now() -> std::time::SystemTime {
-    std::time::SystemTime::now()
 }

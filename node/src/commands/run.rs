@@ -7,6 +7,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{CommandError, client, load, say};
 use crate::app::App;
+use crate::clock::wall;
 use crate::config::{self, Config, dev};
 use crate::{admin, logging};
 
@@ -57,7 +58,7 @@ fn choose(named: Option<&Path>) -> Result<(PathBuf, bool), CommandError> {
         None if Path::new(config::DEFAULT_PATH).exists() => {
             Ok((config::DEFAULT_PATH.into(), false))
         }
-        None => Ok((dev::prepare(Path::new(dev::FOLDER), now())?, true)),
+        None => Ok((dev::prepare(Path::new(dev::FOLDER), wall())?, true)),
     }
 }
 
@@ -106,12 +107,4 @@ pub(super) fn generated() -> String {
         .iter()
         .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
         .collect()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "development certificates begin today"
-)]
-fn now() -> std::time::SystemTime {
-    std::time::SystemTime::now()
 }

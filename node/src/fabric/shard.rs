@@ -1,13 +1,12 @@
 //! The driver around one home shard: takes what its lanes bring, lets the core decide, carries the
 //! decisions out. It never waits for anything but its own lanes and the clock.
 
+use crate::clock::{now, until, wall_ms};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use entente_cluster::ClusterView;
 use entente_home_core::{BindError, DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep_until;
 
 use super::receipts::ReceiptBatch;
 use super::store_worker::StoreJob;
@@ -129,7 +128,7 @@ impl ShardDriver {
                 self.batch.flush(&self.switchboard);
             }
             // A full link refused receipts: they are tried again soon, work or no work.
-            refused_until = (!self.batch.is_empty()).then(|| clocks().0 + REFUSED_PAUSE);
+            refused_until = (!self.batch.is_empty()).then(|| now() + REFUSED_PAUSE);
         }
     }
 
@@ -159,7 +158,7 @@ impl ShardDriver {
     }
 
     fn handle(&mut self, inputs: &mut Vec<Input>) {
-        let (now, wall) = clocks();
+        let (now, wall) = (now(), wall_ms());
         let mut feedback = Vec::new();
         let view = self.switchboard.view.borrow().clone();
         for input in inputs.drain(..) {
@@ -194,23 +193,4 @@ impl ShardDriver {
             }
         }
     }
-}
-
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// The monotonic clock, and Unix time in milliseconds.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell reads the clocks for the core"
-)]
-fn clocks() -> (Instant, u64) {
-    let wall = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    (Instant::now(), wall.as_millis() as u64)
 }

@@ -15,9 +15,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::pem::TlsError;
 
-/// Suffix of the subject alternative name that binds a certificate to a node id.
-pub(crate) const MESH_SUFFIX: &str = "mesh.entente.internal";
-
 const CA_DAYS: u64 = 3650;
 const LEAF_DAYS: u64 = 825;
 
@@ -104,11 +101,6 @@ impl Authority {
         )?;
         write(&folder.join(format!("{stem}.key")), key.as_bytes(), 0o400)
     }
-}
-
-/// The subject alternative name of a node's certificate.
-pub(crate) fn mesh_name(node: &str) -> String {
-    format!("{node}.{MESH_SUFFIX}")
 }
 
 fn common_name(name: &str) -> DistinguishedName {

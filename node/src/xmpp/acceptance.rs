@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use super::service::XmppService;
 use super::throttle::DomainThrottle;
+use crate::clock::now;
 use crate::fabric::{ConnectionHandle, Item};
 
 /// How long acks stay back before the fence is asked again.
@@ -269,11 +270,11 @@ impl Acceptance {
     /// The stream is over. What it brought and nobody has yet is held until somebody has: a peer
     /// without acks will not send it again.
     pub(super) async fn linger(mut self, patience: Duration) {
-        let end = super::service::now() + patience;
-        while self.waiting() > 0 && super::service::now() < end {
+        let end = now() + patience;
+        while self.waiting() > 0 && now() < end {
             let deadline = self.poll_timeout().map_or(end, |at| at.min(end));
             let ready = tokio::time::timeout_at(deadline.into(), self.ready()).await;
-            let now = super::service::now();
+            let now = now();
             match ready {
                 Ok(ready) => {
                     self.take(now, ready).await;

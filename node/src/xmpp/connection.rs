@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use entente_xmpp_core::jid::domain_to_ascii;
@@ -11,14 +11,15 @@ use entente_xmpp_core::stream::{
     Purpose,
 };
 use rustls_pki_types::{ServerName, UnixTime};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::dial::dial;
 use super::failure::ConnectFailure;
 use super::resolve::Resolver;
-use super::service::{XmppService, now, tls_policy};
+use super::service::{XmppService, tls_policy};
 use super::target::{Services, Target, in_order};
+use crate::clock::{now, until};
 use crate::config::PeerConfig;
 use crate::net::{Io, IoEvent};
 
@@ -349,14 +350,6 @@ pub(super) fn method_name(method: AuthMethod) -> &'static str {
     match method {
         AuthMethod::External => "external",
         AuthMethod::Dialback => "dialback",
-    }
-}
-
-/// Sleeps until `deadline`, for ever without one.
-pub(super) async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -19,10 +19,11 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::acceptance::{Acceptance, Notice, Ready};
-use super::connection::{method_name, until, version};
-use super::service::{XmppService, now, tls_policy};
+use super::connection::{method_name, version};
+use super::service::{XmppService, tls_policy};
 use super::status::{InboundEntry, StreamStatus};
 use super::verification::verify;
+use crate::clock::{now, until};
 use crate::net::{Io, IoEvent, Permit};
 
 /// A TLS handshake that takes longer is given up.

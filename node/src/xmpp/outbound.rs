@@ -10,11 +10,12 @@ use rand::Rng;
 use tokio::time::timeout;
 
 use super::acceptance::{Acceptance, Notice, Ready};
-use super::connection::{self, Connection, Terms, method_name, until};
+use super::connection::{self, Connection, Terms, method_name};
 use super::failure::ConnectFailure;
 use super::pair::Pair;
 use super::queue::Waiting;
-use super::service::{XmppService, now};
+use super::service::XmppService;
+use crate::clock::{now, until};
 use crate::fabric::ReceiptBatch;
 use crate::net::IoEvent;
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use entente_home_core::{EnvelopeId, HomeConfig};
 use entente_xmpp_core::dialback::DialbackSecret;
@@ -18,6 +18,7 @@ use super::queue::QueueBounds;
 use super::resolve::Resolver;
 use super::status::{InboundList, StreamStatus};
 use super::throttle::Throttles;
+use crate::clock::{now, wall_ms};
 use crate::config::{FederationPolicy, PeerTls, XmppConfig};
 use crate::fabric::{OutboundItem, OutboundSink, ReceiptBatch, Switchboard};
 use crate::net::{Admission, listen};
@@ -341,22 +342,6 @@ pub(super) fn tls_policy(tls: PeerTls) -> TlsPolicy {
         PeerTls::Optional => TlsPolicy::Optional,
         PeerTls::None => TlsPolicy::None,
     }
-}
-
-/// The monotonic clock of the shells in this module.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the shell reads the clock for the cores"
-)]
-pub(super) fn now() -> Instant {
-    Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "XEP-0202 tells the time of day")]
-fn wall_ms() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

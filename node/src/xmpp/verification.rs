@@ -1,5 +1,6 @@
 //! Asking a domain's authoritative server whether it issued a dialback key (XEP-0220 section 2.1).
 
+use crate::clock::now;
 use std::sync::Arc;
 
 use entente_xmpp_core::dialback::DialbackOutcome;
@@ -7,7 +8,7 @@ use entente_xmpp_core::error::StanzaCondition;
 use entente_xmpp_core::stream::{OutboundInput, OutboundOutput, Purpose};
 
 use super::connection;
-use super::service::{XmppService, now};
+use super::service::XmppService;
 
 /// One question per stream.
 const TOKEN: u64 = 1;
