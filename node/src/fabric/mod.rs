@@ -5,6 +5,7 @@
 //! back: edges wait for the shards' edge lanes and for the mesh; shards wait for nobody. What a
 //! shard can't pass on, it hands back to the holder of the envelope (`Retry`), who keeps it anyway.
 
+mod arrival;
 pub(crate) mod connections;
 pub(crate) mod follow;
 pub(crate) mod inbox;

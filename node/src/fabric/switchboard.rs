@@ -20,7 +20,7 @@ use super::wire::WireFrame;
 
 /// Forwardings after which a stanza goes back to its holder: two nodes whose views differ must not
 /// play ping-pong with it.
-const MAX_HOPS: u32 = 4;
+pub(super) const MAX_HOPS: u32 = 4;
 
 /// A stanza for another domain.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(crate) fn homes_of(view: &ClusterView) -> u64 {
     hasher.finish()
 }
 
-enum Place {
+pub(super) enum Place {
     Here,
     There(NodeId),
     Nowhere,
@@ -159,31 +159,13 @@ impl Switchboard {
         stanza: Stanza,
         user: &BareJid,
     ) -> Result<(), Unplaced> {
-        match self.place(user.as_str()) {
-            Place::Here => self
-                .shard(user.as_str())
-                .edge
-                .send(Input::FromClient {
-                    session,
-                    envelope,
-                    stanza,
-                })
-                .await
-                .map_err(|_| Unplaced),
-            Place::There(node) => {
-                self.mesh_send(
-                    &node,
-                    WireFrame::FromClient {
-                        session,
-                        envelope,
-                        stanza,
-                        hops: 1,
-                    },
-                )
-                .await
-            }
-            Place::Nowhere => Err(Unplaced),
-        }
+        let frame = WireFrame::FromClient {
+            session,
+            envelope,
+            stanza,
+            hops: 1,
+        };
+        self.to_home(user.as_str(), frame).await
     }
 
     /// A peer's stanza, to the home of its recipient. Waits for room.
@@ -193,26 +175,12 @@ impl Switchboard {
         stanza: Stanza,
         user: &BareJid,
     ) -> Result<(), Unplaced> {
-        match self.place(user.as_str()) {
-            Place::Here => self
-                .shard(user.as_str())
-                .edge
-                .send(Input::ToUser { envelope, stanza })
-                .await
-                .map_err(|_| Unplaced),
-            Place::There(node) => {
-                self.mesh_send(
-                    &node,
-                    WireFrame::ToUser {
-                        envelope,
-                        stanza,
-                        hops: 1,
-                    },
-                )
-                .await
-            }
-            Place::Nowhere => Err(Unplaced),
-        }
+        let frame = WireFrame::ToUser {
+            envelope,
+            stanza,
+            hops: 1,
+        };
+        self.to_home(user.as_str(), frame).await
     }
 
     /// A client asks for a resource.
@@ -223,32 +191,13 @@ impl Switchboard {
         resource: Option<String>,
         request: u64,
     ) -> Result<(), Unplaced> {
-        match self.place(user.as_str()) {
-            Place::Here => {
-                let lane = &self.shard(user.as_str()).edge;
-                lane.send(Input::Bind {
-                    session,
-                    user,
-                    resource,
-                    request,
-                })
-                .await
-                .map_err(|_| Unplaced)
-            }
-            Place::There(node) => {
-                self.mesh_send(
-                    &node,
-                    WireFrame::Bind {
-                        session,
-                        user,
-                        resource,
-                        request,
-                    },
-                )
-                .await
-            }
-            Place::Nowhere => Err(Unplaced),
-        }
+        let frame = WireFrame::Bind {
+            session,
+            user: user.clone(),
+            resource,
+            request,
+        };
+        self.to_home(user.as_str(), frame).await
     }
 
     /// A session makes itself known to the home that its user has now.
@@ -258,25 +207,9 @@ impl Switchboard {
         snapshot: SessionSnapshot,
     ) -> Result<(), Unplaced> {
         let user = snapshot.full.to_bare();
-        match self.place(user.as_str()) {
-            Place::Here => {
-                let lane = &self.shard(user.as_str()).edge;
-                lane.send(Input::Register { session, snapshot })
-                    .await
-                    .map_err(|_| Unplaced)
-            }
-            Place::There(node) => {
-                self.mesh_send(
-                    &node,
-                    WireFrame::Register {
-                        session,
-                        snapshot: Box::new(snapshot),
-                    },
-                )
-                .await
-            }
-            Place::Nowhere => Err(Unplaced),
-        }
+        let snapshot = Box::new(snapshot);
+        let frame = WireFrame::Register { session, snapshot };
+        self.to_home(user.as_str(), frame).await
     }
 
     /// A session is over.
@@ -287,30 +220,12 @@ impl Switchboard {
         reason: SessionEndReason,
     ) -> Result<(), Unplaced> {
         let user = full.to_bare();
-        match self.place(user.as_str()) {
-            Place::Here => {
-                let lane = &self.shard(user.as_str()).edge;
-                lane.send(Input::SessionEnded {
-                    session,
-                    full,
-                    reason,
-                })
-                .await
-                .map_err(|_| Unplaced)
-            }
-            Place::There(node) => {
-                self.mesh_send(
-                    &node,
-                    WireFrame::SessionEnded {
-                        session,
-                        full,
-                        reason,
-                    },
-                )
-                .await
-            }
-            Place::Nowhere => Err(Unplaced),
-        }
+        let frame = WireFrame::SessionEnded {
+            session,
+            full,
+            reason,
+        };
+        self.to_home(user.as_str(), frame).await
     }
 
     /// The client has these deliveries (`failed`: can't have them).
@@ -321,29 +236,32 @@ impl Switchboard {
         ids: Vec<DeliveryId>,
         failed: bool,
     ) -> Result<(), Unplaced> {
-        match self.place(user.as_str()) {
-            Place::Here => {
-                let input = if failed {
-                    Input::DeliveryFailed { session, ids }
-                } else {
-                    Input::Delivered { session, ids }
-                };
-                self.shard(user.as_str())
-                    .inner
-                    .send(input)
-                    .await
-                    .map_err(|_| Unplaced)
-            }
-            Place::There(node) => {
-                let frame = if failed {
-                    WireFrame::DeliveryFailed { session, ids }
-                } else {
-                    WireFrame::Delivered { session, ids }
-                };
-                self.mesh_send(&node, frame).await
-            }
+        let frame = if failed {
+            WireFrame::DeliveryFailed { session, ids }
+        } else {
+            WireFrame::Delivered { session, ids }
+        };
+        self.to_home(user.as_str(), frame).await
+    }
+
+    /// To the home that `user` has now: this node's shard, or over the mesh. Waits for room.
+    async fn to_home(&self, user: &str, frame: WireFrame) -> Result<(), Unplaced> {
+        match self.place(user) {
+            Place::Here => self.to_shard(user, frame).await,
+            Place::There(node) => self.mesh_send(&node, frame).await,
             Place::Nowhere => Err(Unplaced),
         }
+    }
+
+    /// Into the shard of `user` on this node. Waits for room.
+    pub(super) async fn to_shard(&self, user: &str, frame: WireFrame) -> Result<(), Unplaced> {
+        let lanes = self.shard(user);
+        let lane = match frame {
+            WireFrame::Delivered { .. } | WireFrame::DeliveryFailed { .. } => &lanes.inner,
+            _ => &lanes.edge,
+        };
+        let input = frame.into_home_input().ok_or(Unplaced)?;
+        lane.send(input).await.map_err(|_| Unplaced)
     }
 
     /// An error for one of our users, made on this node.
@@ -472,7 +390,7 @@ impl Switchboard {
     }
 
     /// Sends a stanza on by its `to`, never waiting.
-    fn route(
+    pub(super) fn route(
         &self,
         envelope: Option<EnvelopeId>,
         stanza: Stanza,
@@ -553,186 +471,6 @@ impl Switchboard {
         }
     }
 
-    /// Takes a frame that another node sent. Waits for room in a shard's lane, which pushes back on
-    /// that node's link; shards wait for nobody, so this ends.
-    pub(crate) async fn arrived(&self, frame: WireFrame, batch: &mut ReceiptBatch) {
-        match frame {
-            WireFrame::FromClient {
-                session,
-                envelope,
-                stanza,
-                hops,
-            } => {
-                let Some(user) = stanza.from().map(Jid::to_bare) else {
-                    return;
-                };
-                match self.place(user.as_str()) {
-                    Place::Here => {
-                        let input = Input::FromClient {
-                            session,
-                            envelope: envelope.clone(),
-                            stanza,
-                        };
-                        if self.shard(user.as_str()).edge.send(input).await.is_err() {
-                            batch.retry(envelope);
-                        }
-                    }
-                    Place::There(node) if hops < MAX_HOPS => {
-                        let frame = WireFrame::FromClient {
-                            session,
-                            envelope: envelope.clone(),
-                            stanza,
-                            hops: hops + 1,
-                        };
-                        if self.try_mesh(&node, frame).is_err() {
-                            batch.retry(envelope);
-                        }
-                    }
-                    _ => batch.retry(envelope),
-                }
-            }
-            WireFrame::ToUser {
-                envelope,
-                stanza,
-                hops,
-            } => {
-                let Some(user) = stanza.to().map(Jid::to_bare) else {
-                    return;
-                };
-                if let Place::Here = self.place(user.as_str()) {
-                    let input = Input::ToUser {
-                        envelope: envelope.clone(),
-                        stanza,
-                    };
-                    if self.shard(user.as_str()).edge.send(input).await.is_err()
-                        && let Some(envelope) = envelope
-                    {
-                        batch.retry(envelope);
-                    }
-                } else {
-                    self.route(envelope, stanza, hops, batch);
-                }
-            }
-            WireFrame::Outbound {
-                envelope,
-                stanza,
-                hops,
-            } => self.route(envelope, stanza, hops, batch),
-            WireFrame::ToSession {
-                session,
-                delivery,
-                envelope,
-                stanza,
-            } => {
-                let taken = self.connections.get(&session).is_some_and(|inbox| {
-                    inbox
-                        .push(Item::Deliver {
-                            delivery,
-                            envelope,
-                            stanza: stanza.clone(),
-                        })
-                        .is_ok()
-                });
-                if let (false, Some(id)) = (taken, delivery) {
-                    // The home finds the failed delivery by session and id; the user names the home.
-                    if let Some(user) = stanza.to().map(Jid::to_bare) {
-                        let _later = self.delivered(session, &user, vec![id], true).await;
-                    }
-                }
-            }
-            // Who sent it is known where frames arrive.
-            WireFrame::Resync => {}
-            WireFrame::Receipts(holders) => {
-                self.send_receipts(holders, false);
-            }
-            WireFrame::Retry(holders) => {
-                self.send_receipts(holders, true);
-            }
-            WireFrame::Bind {
-                session,
-                user,
-                resource,
-                request,
-            } => {
-                let lane = &self.shard(user.as_str()).edge;
-                let _stopping = lane
-                    .send(Input::Bind {
-                        session,
-                        user: user.clone(),
-                        resource,
-                        request,
-                    })
-                    .await;
-            }
-            WireFrame::BindResult {
-                session,
-                request: _,
-                result,
-            } => {
-                if let Some(inbox) = self.connections.get(&session) {
-                    let _gone = inbox.push(Item::BindResult(result));
-                } else if let Ok(full) = result {
-                    // The client gave up before the answer.
-                    let _no_home = self
-                        .session_ended(session, full, SessionEndReason::Lost)
-                        .await;
-                }
-            }
-            WireFrame::Register { session, snapshot } => {
-                let user = snapshot.full.to_bare();
-                let lane = &self.shard(user.as_str()).edge;
-                let _stopping = lane
-                    .send(Input::Register {
-                        session,
-                        snapshot: *snapshot,
-                    })
-                    .await;
-            }
-            WireFrame::SessionEnded {
-                session,
-                full,
-                reason,
-            } => {
-                let user = full.to_bare();
-                let lane = &self.shard(user.as_str()).edge;
-                let _stopping = lane
-                    .send(Input::SessionEnded {
-                        session,
-                        full,
-                        reason,
-                    })
-                    .await;
-            }
-            WireFrame::EndSession { session, reason } => {
-                if let Some(inbox) = self.connections.get(&session) {
-                    let _gone = inbox.push(Item::End(reason));
-                }
-            }
-            WireFrame::Delivered { session, ids } => {
-                for (lanes, ids) in self.by_shard(ids) {
-                    let _stopping = lanes
-                        .inner
-                        .send(Input::Delivered {
-                            session: session.clone(),
-                            ids,
-                        })
-                        .await;
-                }
-            }
-            WireFrame::DeliveryFailed { session, ids } => {
-                for (lanes, ids) in self.by_shard(ids) {
-                    let _stopping = lanes
-                        .inner
-                        .send(Input::DeliveryFailed {
-                            session: session.clone(),
-                            ids,
-                        })
-                        .await;
-                }
-            }
-        }
-    }
-
     /// Sends receipts to their holders; returns those that a full link refused.
     pub(super) fn send_receipts(
         &self,
@@ -767,22 +505,6 @@ impl Switchboard {
         refused
     }
 
-    /// Sorts delivery ids by the shard that gave them out; ids of nobody here are dropped.
-    fn by_shard(&self, ids: Vec<DeliveryId>) -> Vec<(&ShardLanes, Vec<DeliveryId>)> {
-        let mut sorted: Vec<(usize, Vec<DeliveryId>)> = Vec::new();
-        for id in ids {
-            let shard = super::shard::shard_of_delivery(id);
-            match sorted.iter_mut().find(|(known, _)| *known == shard) {
-                Some((_, list)) => list.push(id),
-                None => sorted.push((shard, vec![id])),
-            }
-        }
-        sorted
-            .into_iter()
-            .filter_map(|(shard, list)| self.shards.get(shard).map(|lanes| (lanes, list)))
-            .collect()
-    }
-
     /// The lanes of every shard, for what all of them must hear.
     pub(crate) fn shards(&self) -> &[ShardLanes] {
         &self.shards
@@ -802,7 +524,7 @@ impl Switchboard {
             .any(|member| member.id.as_str() == edge)
     }
 
-    fn place(&self, user: &str) -> Place {
+    pub(super) fn place(&self, user: &str) -> Place {
         let view = self.view.borrow();
         match view.home_of(user) {
             Some(id) if *id == self.local => Place::Here,
@@ -816,7 +538,7 @@ impl Switchboard {
         mesh.send(node, frame.encode()).await.map_err(|_| Unplaced)
     }
 
-    fn try_mesh(&self, node: &NodeId, frame: WireFrame) -> Result<(), Unplaced> {
+    pub(super) fn try_mesh(&self, node: &NodeId, frame: WireFrame) -> Result<(), Unplaced> {
         let mesh = self.mesh.get().ok_or(Unplaced)?;
         mesh.try_send(node, frame.encode()).map_err(|_| Unplaced)
     }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use entente_home_core::{
-    BindError, DeliveryId, EndReason, EnvelopeId, SessionEndReason, SessionKey, SessionSnapshot,
+    BindError, DeliveryId, EndReason, EnvelopeId, Input, SessionEndReason, SessionKey,
+    SessionSnapshot,
 };
 use entente_proto::node::v1 as proto;
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
@@ -91,6 +92,52 @@ pub(crate) enum WireFault {
 }
 
 impl WireFrame {
+    /// What a home shard makes of it; `None` for what no shard takes.
+    pub(crate) fn into_home_input(self) -> Option<Input> {
+        Some(match self {
+            Self::FromClient {
+                session,
+                envelope,
+                stanza,
+                ..
+            } => Input::FromClient {
+                session,
+                envelope,
+                stanza,
+            },
+            Self::ToUser {
+                envelope, stanza, ..
+            } => Input::ToUser { envelope, stanza },
+            Self::Bind {
+                session,
+                user,
+                resource,
+                request,
+            } => Input::Bind {
+                session,
+                user,
+                resource,
+                request,
+            },
+            Self::Register { session, snapshot } => Input::Register {
+                session,
+                snapshot: *snapshot,
+            },
+            Self::SessionEnded {
+                session,
+                full,
+                reason,
+            } => Input::SessionEnded {
+                session,
+                full,
+                reason,
+            },
+            Self::Delivered { session, ids } => Input::Delivered { session, ids },
+            Self::DeliveryFailed { session, ids } => Input::DeliveryFailed { session, ids },
+            _ => return None,
+        })
+    }
+
     /// The bytes for a link.
     pub(crate) fn encode(self) -> Bytes {
         use proto::frame::Body;
