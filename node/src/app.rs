@@ -5,17 +5,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use entente_cluster::forward::{HealthReport, Lost, Mesh, MeshConfig, MeshHandler, MeshLimits};
+use entente_cluster::forward::{Mesh, MeshConfig, MeshLimits};
 use entente_cluster::{
-    MemberFacts, MemberState, Membership, MembershipConfig, MembershipHandle, Roles, Standing,
+    MemberFacts, MemberState, Membership, MembershipConfig, MembershipHandle, Roles,
 };
 use entente_home_core::{HomeConfig, Limits, Software};
-use entente_store::{
-    Bootstrap, ClusterConfig as StoreCluster, Secrets as StoreSecrets, Store, StoreConfig, TlsFiles,
-};
+use entente_store::Store;
 use entente_xmpp_core::sasl::{DecoySecret, Mechanism};
 use entente_xmpp_core::stream::ClientConfig as ClientStreamConfig;
-use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{Admin, AdminState};
@@ -23,19 +20,14 @@ use crate::client::{ClientService, Resumable};
 use crate::clock::{now, wall};
 use crate::config::Config;
 use crate::dns::Dns;
-use crate::fabric::wire::WireFrame;
-use crate::fabric::{Connections, Item, ReceiptBatch, Switchboard, follow, shard, store_worker};
+use crate::fabric::{Connections, Item, Switchboard, follow, shard, store_worker};
 use crate::net::Admission;
 use crate::phase::{Phase, PhaseControl};
 use crate::secrets::Secrets;
 use crate::tls::{DomainCertificates, PeerTrust, proof};
 use crate::xmpp::XmppService;
-use crate::{lease, secrets};
+use crate::{lease, secrets, storage};
 
-/// How long a founding node listens for an existing cluster before it founds a new one.
-const LISTEN_BEFORE_FOUNDING: Duration = Duration::from_secs(3);
-/// How often the store's voters are looked after.
-const VOTERS: Duration = Duration::from_secs(3);
 /// How long the store may take to close.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
 /// How long clients and peers get to finish on a stop.
@@ -119,10 +111,13 @@ impl App {
         membership.publish(facts.clone())?;
         let phase = PhaseControl::start(Arc::clone(&membership.local_fence));
 
-        let store = open_store(&config, &secrets, &advertise.0, &membership).await?;
+        let store = storage::open(&config, &secrets, &advertise.0, &membership).await?;
         tokio::spawn(lease::renew(store.clone(), Arc::clone(&membership)));
         tokio::spawn(lease::read(store.clone(), Arc::clone(&membership)));
-        tokio::spawn(look_after_voters(store.clone(), Arc::clone(&membership)));
+        tokio::spawn(storage::look_after_voters(
+            store.clone(),
+            Arc::clone(&membership),
+        ));
 
         let (stop, stopped) = watch::channel(false);
         let switchboard = start_homes(&config, &membership, &store, started, stopped);
@@ -433,91 +428,6 @@ fn facts(config: &Config, address: IpAddr, now: SystemTime) -> MemberFacts {
     }
 }
 
-async fn open_store(
-    config: &Config,
-    secrets: &Secrets,
-    advertise: &str,
-    membership: &MembershipHandle,
-) -> Result<Store, AppError> {
-    let path = config.node.data_dir.join("store");
-    let cluster = &config.cluster;
-    let mut settings = if cluster.secrets.is_none() {
-        StoreConfig::alone(&path, config.node.id.as_str())
-    } else {
-        let bootstrap = bootstrap(config, &path, membership).await;
-        StoreConfig::member(
-            &path,
-            config.node.id.as_str(),
-            StoreCluster {
-                listen: cluster.listen,
-                advertise_raft: format!("{advertise}:{}", cluster.store_raft_port),
-                advertise_api: format!("{advertise}:{}", cluster.store_api_port),
-                bootstrap,
-                tls: TlsFiles {
-                    certificate: secrets.files.certificate.clone(),
-                    key: secrets.files.key.clone(),
-                    ca: secrets.files.ca.clone(),
-                },
-                secrets: StoreSecrets {
-                    raft: secrets.store_raft.clone(),
-                    api: secrets.store_api.clone(),
-                },
-            },
-        )
-    };
-    settings.offline_quota = config.limits.offline_messages;
-    Store::open(settings)
-        .await
-        .map_err(|source| AppError::Store { path, source })
-}
-
-/// Whether this node founds the cluster. Even one that may does not while a cluster is there: its
-/// disk may have been lost, and a second cluster of the same name would be worse.
-async fn bootstrap(
-    config: &Config,
-    path: &std::path::Path,
-    membership: &MembershipHandle,
-) -> Bootstrap {
-    let peers: Vec<String> = config
-        .cluster
-        .seeds
-        .iter()
-        .filter_map(|seed| crate::config::check::split_target(seed))
-        .map(|(host, _)| format!("{host}:{}", config.cluster.store_api_port))
-        .collect();
-    if path.exists() {
-        // The store knows who it is; what we say here is not used.
-        return if peers.is_empty() {
-            Bootstrap::First
-        } else {
-            Bootstrap::Join { peers }
-        };
-    }
-    if !config.cluster.bootstrap && !peers.is_empty() {
-        return Bootstrap::Join { peers };
-    }
-    let mut view = membership.view();
-    let others = |view: &entente_cluster::ClusterView| {
-        view.members
-            .iter()
-            .any(|member| member.id != view.local && member.standing == Standing::Serving)
-    };
-    let found =
-        tokio::time::timeout(LISTEN_BEFORE_FOUNDING, view.wait_for(|view| others(view))).await;
-    match found {
-        Ok(Ok(_)) if !peers.is_empty() => {
-            tracing::warn!(
-                "a cluster is there already: this node joins it instead of founding one"
-            );
-            Bootstrap::Join { peers }
-        }
-        _ => {
-            tracing::info!("founding a new cluster");
-            Bootstrap::First
-        }
-    }
-}
-
 fn home_config(
     config: &Config,
     membership: &MembershipHandle,
@@ -604,7 +514,7 @@ async fn start_mesh(
         identity: secrets.mesh.clone(),
         limits: MeshLimits::default(),
     };
-    let handler = Arc::new(NodeSide {
+    let handler = Arc::new(follow::NodeSide {
         membership: Arc::clone(membership),
         switchboard: Arc::clone(switchboard),
     });
@@ -617,41 +527,6 @@ async fn start_mesh(
         membership.view(),
     ));
     Ok(mesh)
-}
-
-/// What the mesh tells the node.
-struct NodeSide {
-    membership: Arc<MembershipHandle>,
-    switchboard: Arc<Switchboard>,
-}
-
-impl MeshHandler for NodeSide {
-    fn lost(&self, lost: Lost) -> BoxFuture<'static, ()> {
-        let mut batch = ReceiptBatch::default();
-        for frame in lost.frames {
-            // The holders send again, by a view that knows of the death.
-            if let Ok(
-                WireFrame::ToUser {
-                    envelope: Some(envelope),
-                    ..
-                }
-                | WireFrame::Outbound {
-                    envelope: Some(envelope),
-                    ..
-                }
-                | WireFrame::FromClient { envelope, .. },
-            ) = WireFrame::decode(frame)
-            {
-                batch.retry(envelope);
-            }
-        }
-        batch.flush(&self.switchboard);
-        Box::pin(std::future::ready(()))
-    }
-
-    fn health(&self, report: HealthReport) {
-        self.membership.report_health(&report.peer, report.is_ok());
-    }
 }
 
 fn client_service(
@@ -690,25 +565,6 @@ fn client_service(
         custody_stanzas: config.limits.custody_stanzas,
         random: ring::rand::SystemRandom::new(),
     })
-}
-
-/// Keeps the store at one, three or five voters that live.
-async fn look_after_voters(store: Store, membership: Arc<MembershipHandle>) {
-    let mut ticks = tokio::time::interval(VOTERS);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let view = membership.view().borrow().clone();
-        let live: Vec<&str> = view
-            .members
-            .iter()
-            .filter(|member| member.standing != Standing::Down)
-            .map(|member| member.id.as_str())
-            .collect();
-        if let Err(error) = store.ensure_voters(&live).await {
-            tracing::debug!(%error, "the store's voters could not be changed now");
-        }
-    }
 }
 
 /// DNS answers SERVFAIL unless the node serves or drains.

@@ -16,6 +16,7 @@ mod logging;
 mod net;
 mod phase;
 mod secrets;
+mod storage;
 mod tls;
 mod xmpp;
 

@@ -126,8 +126,8 @@ async fn ready(State(state): State<Shared>) -> impl IntoResponse {
     }
 }
 
-/// Drain: DNS first, then, after the records' TTL, clients and peers; the node keeps its copy of the
-/// store and forwards.
+/// Drain: out of DNS and of the homes at once, then clients and peers are closed in order. The node keeps
+/// its copy of the store and forwards.
 async fn drain(State(state): State<Shared>) -> impl IntoResponse {
     if *state.phase.phase().borrow() == Phase::Isolated {
         return (

@@ -1,6 +1,7 @@
 //! Client access (C2S): the shells around `ClientStream`.
 
 mod driver;
+mod parked;
 mod resumption;
 mod session;
 

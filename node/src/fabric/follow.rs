@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use entente_cluster::forward::Inbound;
+use entente_cluster::MembershipHandle;
+use entente_cluster::forward::{HealthReport, Inbound, Lost, MeshHandler};
 use entente_cluster::{ClusterView, Standing};
 use entente_home_core::Input;
+use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
 use super::receipts::ReceiptBatch;
@@ -71,4 +73,39 @@ fn lost(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
         })
         .map(|old| (Arc::from(old.id.as_str()), old.generation))
         .collect()
+}
+
+/// What the mesh tells the node.
+pub(crate) struct NodeSide {
+    pub(crate) membership: Arc<MembershipHandle>,
+    pub(crate) switchboard: Arc<Switchboard>,
+}
+
+impl MeshHandler for NodeSide {
+    fn lost(&self, lost: Lost) -> BoxFuture<'static, ()> {
+        let mut batch = ReceiptBatch::default();
+        for frame in lost.frames {
+            // The holders send again, by a view that knows of the death.
+            if let Ok(
+                WireFrame::ToUser {
+                    envelope: Some(envelope),
+                    ..
+                }
+                | WireFrame::Outbound {
+                    envelope: Some(envelope),
+                    ..
+                }
+                | WireFrame::FromClient { envelope, .. },
+            ) = WireFrame::decode(frame)
+            {
+                batch.retry(envelope);
+            }
+        }
+        batch.flush(&self.switchboard);
+        Box::pin(std::future::ready(()))
+    }
+
+    fn health(&self, report: HealthReport) {
+        self.membership.report_health(&report.peer, report.is_ok());
+    }
 }
