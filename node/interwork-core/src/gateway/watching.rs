@@ -1,0 +1,357 @@
+//! Remote watchers of a local user (requirements P1 to P3).
+//!
+//! A SUBSCRIBE is held for a moment while the user's home is asked, so that a watcher who is allowed or
+//! blocked already gets the right NOTIFY first; one about whom nobody has decided is pending. Denied is
+//! polite (P2): the watcher has a subscription like any other, to somebody who is offline.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use entente_sip_core::message::Message;
+use entente_sip_core::record::Moment;
+use entente_sip_core::reply::Reply;
+use entente_sip_core::status::Status;
+use entente_sip_core::subscription::notifier::{
+    Decision, Input, Notifier, NotifierConfig, Output, Reason, StoredNotifier,
+};
+use entente_sip_core::subscription::screen::Asked;
+use entente_sip_core::usage::{Document, RequestId};
+use entente_xmpp_core::element::Element;
+use entente_xmpp_core::jid::BareJid;
+
+use super::ledger::Ledger;
+use super::line::{Item, Line};
+use crate::pidf::{self, Author, Device};
+use crate::presence::{ClientKind, Presence, compose, read_stanza, render};
+
+/// How long the first answer to a SUBSCRIBE waits for the home.
+const ASKING: Duration = Duration::from_millis(300);
+
+/// How long it waits for further resources once the first has shown itself.
+const GATHERING: Duration = Duration::from_millis(30);
+
+/// What is decided about one watcher, and what it may see: the same for all its subscriptions.
+#[derive(Debug, Default)]
+pub(super) struct Audience {
+    pub(super) standing: Standing,
+    /// The user's resources: priority and what they show.
+    devices: BTreeMap<Box<str>, (i8, Presence)>,
+}
+
+/// What is decided about a watcher.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// The home has not said.
+    #[default]
+    Unknown,
+    Allowed,
+    Denied,
+}
+
+impl Audience {
+    /// Takes a presence stanza of one of the user's resources.
+    pub(super) fn show(&mut self, resource: &str, presence: &Element, kind: ClientKind) {
+        let state = read_stanza(presence, kind);
+        if presence.get_attr("type") == Some("unavailable") {
+            if resource.is_empty() {
+                self.devices.clear();
+            } else {
+                self.devices.remove(resource);
+            }
+            return;
+        }
+        let priority = presence
+            .get_child(presence.ns(), "priority")
+            .and_then(|priority| priority.content_text().trim().parse().ok())
+            .unwrap_or(0);
+        self.devices.insert(resource.into(), (priority, state));
+    }
+
+    /// The document that the peer's user is to see.
+    fn document(&self, line: &Line) -> Document {
+        let peer = &line.peer;
+        let shown = self.standing == Standing::Allowed;
+        let devices: Vec<_> = self
+            .devices
+            .iter()
+            .filter(|_| shown)
+            .map(|(resource, (priority, presence))| Device {
+                resource,
+                priority: *priority,
+                presence: render(presence, peer.system),
+            })
+            .collect();
+        let all: Vec<_> = devices
+            .iter()
+            .map(|device| (device.priority, device.presence.clone()))
+            .collect();
+        let person = compose(&all);
+        let body = match peer.rules.local_to_wire(&line.user) {
+            Ok(entity) => pidf::write(
+                peer.style,
+                &Author {
+                    entity: &entity,
+                    display_name: None,
+                    time: None,
+                },
+                &person,
+                &devices,
+            ),
+            // An address without a user has no watchers.
+            Err(_) => bytes::Bytes::new(),
+        };
+        Document {
+            content_type: pidf::CONTENT_TYPE.into(),
+            body,
+        }
+    }
+
+    fn decision(&self, line: &Line) -> Decision {
+        match self.standing {
+            Standing::Unknown => Decision::Pending,
+            Standing::Allowed => Decision::Active(self.document(line)),
+            Standing::Denied => Decision::Polite(self.document(line)),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// The home is asked.
+    Asking {
+        id: RequestId,
+        request: Box<Message>,
+        asked: Asked,
+        until: Instant,
+    },
+    Running(Box<Notifier>),
+    /// Read from the store; the home is asked what the watcher may see now.
+    Waking {
+        stored: Box<StoredNotifier>,
+        until: Instant,
+    },
+    Over,
+}
+
+/// One subscription of a remote watcher.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) watcher: BareJid,
+    pub(super) line: Line,
+    /// What the notifier was told last.
+    decided: Standing,
+    phase: Phase,
+}
+
+impl Watch {
+    /// A SUBSCRIBE outside of any dialog came; the caller asks the home.
+    pub(super) fn ask(
+        now: Instant,
+        watcher: BareJid,
+        line: Line,
+        (id, request): (RequestId, Message),
+        asked: Asked,
+    ) -> Self {
+        Self {
+            watcher,
+            line,
+            decided: Standing::Unknown,
+            phase: Phase::Asking {
+                id,
+                request: Box::new(request),
+                asked,
+                until: now + ASKING,
+            },
+        }
+    }
+
+    /// A record of the store; the caller asks the home.
+    pub(super) fn wake(now: Instant, watcher: BareJid, line: Line, stored: StoredNotifier) -> Self {
+        Self {
+            watcher,
+            line: line.recorded(),
+            decided: Standing::Unknown,
+            phase: Phase::Waking {
+                stored: Box::new(stored),
+                until: now + ASKING,
+            },
+        }
+    }
+
+    /// Whether the dialog with this tag of ours is this one.
+    pub(super) fn owns(&self, tag: &str) -> bool {
+        match &self.phase {
+            Phase::Running(notifier) => notifier.dialog().local_tag() == tag,
+            Phase::Waking { stored, .. } => stored.dialog().local_tag() == tag,
+            Phase::Asking { .. } | Phase::Over => false,
+        }
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Over)
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Asking { until, .. } | Phase::Waking { until, .. } => Some(*until),
+            Phase::Running(notifier) => notifier.poll_timeout(),
+            Phase::Over => None,
+        }
+    }
+
+    /// The home said something about this watcher. `told`: it has shown or hidden the user.
+    pub(super) fn audience_changed(
+        &mut self,
+        ledger: &mut Ledger,
+        audience: &Audience,
+        told: bool,
+    ) {
+        let now = ledger.now();
+        match &mut self.phase {
+            Phase::Asking { until, .. } | Phase::Waking { until, .. } => {
+                if audience.standing == Standing::Denied {
+                    *until = now;
+                } else if told {
+                    *until = (*until).min(now + GATHERING);
+                }
+                if *until <= now {
+                    self.timeout(ledger, audience);
+                }
+            }
+            Phase::Running(notifier) => {
+                match (self.decided, audience.standing) {
+                    (_, Standing::Unknown) | (Standing::Denied, Standing::Denied) => {}
+                    (Standing::Allowed, Standing::Allowed) => {
+                        let document = audience.document(&self.line);
+                        notifier.handle_input(now, Input::State(document));
+                    }
+                    (_, standing) => {
+                        self.decided = standing;
+                        let decision = audience.decision(&self.line);
+                        notifier.handle_input(now, Input::Decide(decision));
+                    }
+                }
+                self.drain(ledger);
+            }
+            Phase::Over => {}
+        }
+    }
+
+    /// A SUBSCRIBE in the dialog.
+    pub(super) fn subscribe(
+        &mut self,
+        ledger: &mut Ledger,
+        audience: &Audience,
+        id: RequestId,
+        request: Message,
+    ) {
+        if matches!(self.phase, Phase::Waking { .. }) {
+            self.begin(ledger, audience);
+        }
+        if let Phase::Running(notifier) = &mut self.phase {
+            let request = Box::new(request);
+            notifier.handle_input(ledger.now(), Input::Subscribe { id, request });
+            self.drain(ledger);
+        } else {
+            ledger.respond(id, Reply::stateless(&request, Status::CALL_DOES_NOT_EXIST));
+        }
+    }
+
+    pub(super) fn notifier(&mut self, ledger: &mut Ledger, input: Input) {
+        if let Phase::Running(notifier) = &mut self.phase {
+            notifier.handle_input(ledger.now(), input);
+            self.drain(ledger);
+        }
+    }
+
+    /// The subscription ends here: this node drains, or the account is gone.
+    pub(super) fn end(&mut self, ledger: &mut Ledger, reason: Reason) {
+        if let Phase::Asking { id, request, .. } = &self.phase {
+            ledger.respond(*id, Reply::stateless(request, Status::SERVICE_UNAVAILABLE));
+            self.phase = Phase::Over;
+        }
+        self.notifier(ledger, Input::End(reason));
+    }
+
+    pub(super) fn timeout(&mut self, ledger: &mut Ledger, audience: &Audience) {
+        let now = ledger.now();
+        match &mut self.phase {
+            Phase::Asking { until, .. } | Phase::Waking { until, .. } if *until <= now => {
+                self.begin(ledger, audience);
+            }
+            Phase::Running(notifier) if notifier.poll_timeout().is_some_and(|at| at <= now) => {
+                notifier.handle_input(now, Input::Timeout);
+                self.drain(ledger);
+            }
+            _ => {}
+        }
+    }
+
+    /// The home has said what it will say for now.
+    fn begin(&mut self, ledger: &mut Ledger, audience: &Audience) {
+        let now = ledger.now();
+        let decision = audience.decision(&self.line);
+        self.decided = audience.standing;
+        let contact = ledger.contact(&self.line.user, &self.line.peer);
+        let config = Arc::new(NotifierConfig::of(&self.line.peer.profile, &contact));
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Asking {
+                id, request, asked, ..
+            } => {
+                let owner = (ledger.settings.owner)(&self.line.user);
+                let tag = ledger.settings.key.tag(&owner, &mut ledger.random);
+                let first = ledger.random.first_cseq();
+                let begun =
+                    Notifier::accept(now, config, (id, &request), asked, (&tag, first), decision);
+                match begun {
+                    Ok(notifier) => self.phase = Phase::Running(Box::new(notifier)),
+                    Err(_) => {
+                        ledger.respond(id, Reply::stateless(&request, Status::BAD_REQUEST));
+                    }
+                }
+            }
+            Phase::Waking { stored, .. } => {
+                // The decision of before holds until the home says another.
+                let document = audience.document(&self.line);
+                let polite = stored.is_polite();
+                let mut notifier = stored.wake(ledger.moment, config, document);
+                let changed = match audience.standing {
+                    Standing::Unknown => false,
+                    Standing::Allowed => polite || notifier.is_pending(),
+                    Standing::Denied => !polite,
+                };
+                // First, so that nothing goes out under a number of the owner before.
+                notifier.take_over(now);
+                if changed {
+                    notifier.handle_input(now, Input::Decide(decision));
+                }
+                self.phase = Phase::Running(Box::new(notifier));
+            }
+            other => self.phase = other,
+        }
+        self.drain(ledger);
+    }
+
+    fn drain(&mut self, ledger: &mut Ledger) {
+        let moment: Moment = ledger.moment;
+        let mut over = false;
+        if let Phase::Running(notifier) = &mut self.phase {
+            while let Some(output) = notifier.poll_output() {
+                let item = match output {
+                    Output::Persist => Item::Persist(notifier.encode(moment)),
+                    Output::Respond { id, reply } => Item::Respond(id, reply),
+                    Output::Send { id, request } => Item::Send(id, request),
+                    Output::Ended(_) => {
+                        over = true;
+                        continue;
+                    }
+                };
+                self.line.push(ledger, item);
+            }
+        }
+        if over {
+            self.phase = Phase::Over;
+        }
+    }
+}

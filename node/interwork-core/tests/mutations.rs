@@ -1,0 +1,168 @@
+//! Seeded mutations of real documents and bodies through the fuzz targets' entry functions: what runs
+//! where cargo-fuzz is missing. `MUTATION_SEED` repeats a run, `MUTATIONS` sets how many.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "a test fails by panicking and has to name the seed that repeats it"
+)]
+
+#[path = "../../../tests/fuzz/src/interwork.rs"]
+#[allow(unreachable_pub, reason = "shared with another crate")]
+mod interwork;
+
+/// Bodies behind the byte that says their type; see `interwork::body`.
+const BODIES: [&[u8]; 8] = [
+    b"\x00caf\xc3\xa9\r\nline\0two",
+    b"\x01<DIV style=\"font: 'a>b'\">a &lt;b&gt; &#233;&nbsp;<br/><a href='https://x.example/'>x</a><pre> y </pre><script>z</script><!-- c --></DIV>",
+    b"\x02{\\rtf1\\ansi\\ansicpg1252{\\fonttbl{\\f0\\fcharset0 A;}{\\f1\\fcharset128 B;}}\\uc1\\f1 \\'82\\'b1\\f0 \\u8364 ?\\par{\\*\\x y}\\bin2 }}\\~b}",
+    b"\x03--b\r\nContent-Type: text/html;charset=utf-8\r\n\r\n<p>x</p>\r\n--b\r\nContent-Transfer-Encoding: base64\r\n\r\nY2Fmw6k=\r\n--b--",
+    b"\x04--b\r\nContent-Type: multipart/alternative;boundary=c\r\nContent-ID: <1>\r\n\r\n--c\r\n\r\nx\r\n--c--\r\n--b--",
+    b"\x05From: <im:a@b>\r\nDateTime: 2000-12-13T13:40:00-08:00\r\nSubject: s\r\n\r\nContent-type: text/plain\r\n\r\nhello",
+    b"\x06<KeyboardActivity><status status=\"type\" /></KeyboardActivity>",
+    b"\x07<isComposing xmlns='urn:ietf:params:xml:ns:im-iscomposing'><state>active</state><refresh>90</refresh></isComposing>",
+];
+
+const ADDRESSES: [&[u8]; 6] = [
+    b"<sip:Juliet%20c:pw@[2001:db8::1]:5061;transport=tls;gr=a%2fb?x=y>",
+    b"sip:at&t%5C20guy@xn--bcher-kva.example;opaque=user:epid:X;gruu",
+    b"pres:%C3%A9%EF%BC%BC20@example.com",
+    b"user\\5c20@aol.com",
+    b"im:+1555;ext=2@EXAMPLE.com.",
+    b"sips:example.com",
+];
+
+const INVITATIONS: [&[u8]; 2] = [
+    b"v=0\r\no=- 0 0 IN IP4 h\r\ns=s\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\nm=message 5060 sip null\r\na=accept-types:text/plain text/html\r\n",
+    b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nm=x-ms-message 5060 sip null\r\n\r\n--b\r\nContent-Type: text/x\r\n\r\nx\r\n--b--",
+];
+
+/// Pieces that a random byte would hardly ever make.
+const FRAGMENTS: [&str; 34] = [
+    "<",
+    ">",
+    "</",
+    "/>",
+    "'",
+    "\"",
+    "&",
+    "&amp;",
+    "&#x41;",
+    "&#0;",
+    "<!--",
+    "-->",
+    "<![CDATA[",
+    "]]>",
+    "<?xml",
+    "<!DOCTYPE a>",
+    " xmlns='urn:x'",
+    " xmlns:p='urn:p'",
+    "<p:a>",
+    "\u{e9}",
+    "\u{ff3c}",
+    "\u{feff}",
+    "\u{ffff}",
+    "\r\n",
+    "\r\n\r\n",
+    "--b",
+    "--b--",
+    "{",
+    "}",
+    "\\",
+    "\\u-10179?",
+    "\\'8",
+    "%5C",
+    "@",
+];
+
+/// A small generator of its own (xorshift64): a seed means the same run everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound.max(1) as u64) as usize
+    }
+
+    fn mutate(&mut self, bytes: &mut Vec<u8>) {
+        for _ in 0..self.below(6) {
+            let at = self.below(bytes.len());
+            let end = (at + self.below(40)).min(bytes.len());
+            match self.below(6) {
+                0 if !bytes.is_empty() => bytes[at] = self.next() as u8,
+                1 => drop(bytes.drain(at..end)),
+                2 => {
+                    let piece = bytes[at..end].to_vec();
+                    let to = self.below(bytes.len());
+                    bytes.splice(to..to, piece);
+                }
+                3 => bytes.truncate(at.max(1)),
+                _ => {
+                    let fragment = FRAGMENTS[self.below(FRAGMENTS.len())];
+                    bytes.splice(at..at, fragment.bytes());
+                }
+            }
+        }
+    }
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
+}
+
+fn run(corpus: &[Vec<u8>], entry: impl Fn(&[u8])) {
+    let seed = setting("MUTATION_SEED", 20_260_901);
+    let mut random = Random(seed | 1);
+    for number in 0..setting("MUTATIONS", 5_000) {
+        let mut bytes = corpus[random.below(corpus.len())].clone();
+        random.mutate(&mut bytes);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| entry(&bytes)));
+        if let Err(cause) = outcome {
+            let text = String::from_utf8_lossy(&bytes);
+            eprintln!("seed {seed}, number {number}: {text:?}");
+            std::panic::resume_unwind(cause);
+        }
+    }
+}
+
+fn owned(corpus: &[&[u8]]) -> Vec<Vec<u8>> {
+    corpus.iter().map(|bytes| bytes.to_vec()).collect()
+}
+
+#[test]
+fn documents() {
+    let folder = format!("{}/tests/pidf", env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    files.sort();
+    let corpus: Vec<_> = files
+        .iter()
+        .map(|path| std::fs::read(path).unwrap())
+        .collect();
+    run(&corpus, interwork::document);
+}
+
+#[test]
+fn bodies() {
+    run(&owned(&BODIES), interwork::body);
+}
+
+#[test]
+fn addresses() {
+    run(&owned(&ADDRESSES), interwork::address);
+}
+
+#[test]
+fn invitations() {
+    run(&owned(&INVITATIONS), interwork::invitation);
+}

@@ -1,0 +1,4 @@
+//! Presence documents of a SIP peer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entente_fuzz::interwork::document(data));
