@@ -15,11 +15,12 @@
 //! sender to one recipient are): each one says which one before it has no receipt yet. Who receives
 //! it takes it only after that one, else says 'try again', and then the chain comes in order.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hashbrown::HashMap;
 
 mod seen;
 
@@ -119,8 +120,10 @@ pub struct Custody<H> {
     next_due: Option<Instant>,
     /// The newest envelope without a receipt of each chain.
     chains: HashMap<Arc<str>, u64>,
-    /// Most connections have one key: spares an allocation for each envelope.
+    /// Most connections have one key, and mostly the same chain goes on: spares allocations for each
+    /// envelope.
     last_key: Arc<str>,
+    last_chain: Arc<str>,
 }
 
 impl<H> Custody<H> {
@@ -138,6 +141,7 @@ impl<H> Custody<H> {
             next_due: None,
             chains: HashMap::new(),
             last_key: Arc::from(""),
+            last_chain: Arc::from(""),
         }
     }
 
@@ -183,9 +187,14 @@ impl<H> Custody<H> {
         self.bytes += payload.len();
         self.waiting += 1;
         self.wake_at(due);
-        let chain: Option<Arc<str>> = chain.map(|chain| match self.chains.get_key_value(chain) {
-            Some((known, _)) => Arc::clone(known),
-            None => Arc::from(chain),
+        let chain: Option<Arc<str>> = chain.map(|chain| {
+            if &*self.last_chain != chain {
+                self.last_chain = match self.chains.get_key_value(chain) {
+                    Some((known, _)) => Arc::clone(known),
+                    None => Arc::from(chain),
+                };
+            }
+            Arc::clone(&self.last_chain)
         });
         let after = chain
             .as_ref()

@@ -15,6 +15,14 @@
 //!
 //! Whoever announces that it leaves is down at once; joining and draining nodes are at most edge
 //! only.
+//!
+//! Nodes that go down again and again are held down for longer each time. A lapse of the lease alone
+//! is no such failure: it moves users but changes nothing in DNS, a store that is slow for all makes
+//! every node lapse for itself without any other noticing, and a node that held itself back then
+//! would send its users' messages where nobody else does. Two nodes differ about a lapse for about
+//! [`FilterConfig::stable`], not for the hold against flapping. A node counts an outage of its own
+//! when the others must have seen it down: it was stopped for longer than they wait, or could not
+//! renew while it heard of no majority of those it knows.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -37,14 +45,17 @@ pub struct FilterConfig {
     pub settle: Duration,
     /// Failures older than this are forgotten.
     pub flap_window: Duration,
-    /// For so long a node must look well after its second failure within the window; doubles with
-    /// each further one.
+    /// For so long a node must look well after it was down for the second time within the window;
+    /// doubles with each further time.
     pub flap_hold: Duration,
     /// The bound of the doubling.
     pub longest_hold: Duration,
     /// A pause between two judgements longer than this was the observer's own (it was stopped or
     /// starved): silence is counted from its end.
     pub stall: Duration,
+    /// A pause longer than this the others have seen as an outage of the observer: `silence` and the
+    /// time in which gossip and leases notice.
+    pub noticed: Duration,
 }
 
 impl Default for FilterConfig {
@@ -57,6 +68,7 @@ impl Default for FilterConfig {
             flap_hold: Duration::from_secs(15),
             longest_hold: Duration::from_secs(240),
             stall: Duration::from_secs(1),
+            noticed: Duration::from_secs(5),
         }
     }
 }
@@ -121,6 +133,8 @@ struct Track {
     home_since: Option<Instant>,
     /// The present outage has been counted.
     in_outage: bool,
+    /// It was a home once in this life and is none now, or was not for a while.
+    lapsed: bool,
     /// It announced that it leaves.
     left: bool,
     /// It was first seen while the filter was new.
@@ -170,13 +184,14 @@ impl Filter {
             self.started = Some(now);
         }
         let started = self.started.unwrap_or(now);
-        let paused = self
-            .judged
-            .is_some_and(|judged| now.saturating_duration_since(judged) > self.config.stall);
-        if paused {
+        let pause = self.judged.map_or(Duration::ZERO, |judged| {
+            now.saturating_duration_since(judged)
+        });
+        if pause > self.config.stall {
             self.resumed = Some(now);
         }
         self.judged = Some(now);
+        let missed = pause > self.config.noticed || self.is_cut_off(sightings);
 
         let mut standings = BTreeMap::new();
         for sighting in sightings {
@@ -192,6 +207,7 @@ impl Filter {
                     edge_since: None,
                     home_since: None,
                     in_outage: false,
+                    lapsed: false,
                     left: false,
                     found_at_start: now.saturating_duration_since(started) <= self.config.settle,
                     failures: VecDeque::new(),
@@ -203,11 +219,21 @@ impl Filter {
                     .map_or(sighting.last_heard, |r| r.max(sighting.last_heard)),
             );
             let at_once = sighting.node == self.local || track.found_at_start;
+            if sighting.node == self.local && missed {
+                track.own_outage(now);
+            }
             let standing = track.judge(now, &self.config, sighting, silent, at_once);
             standings.insert(sighting.node.clone(), standing);
         }
         self.forget_missing(now);
         standings
+    }
+
+    /// Whether the others must see this node as down: it can't renew, and gossip shows it no majority.
+    fn is_cut_off(&self, sightings: &[Sighting]) -> bool {
+        let lapsed = |s: &Sighting| s.node == self.local && s.lease != Lease::Fresh;
+        let alive = sightings.iter().filter(|s| s.alive).count();
+        sightings.iter().any(lapsed) && alive * 2 <= sightings.len() && sightings.len() > 1
     }
 
     fn forget_missing(&mut self, now: Instant) {
@@ -261,7 +287,7 @@ impl Track {
         if signs < self.level {
             self.lower(now, signs);
         } else {
-            let wait = if at_once && self.failures.is_empty() {
+            let wait = if at_once && !self.lapsed && self.failures.is_empty() {
                 Duration::ZERO
             } else {
                 config.hold(self.failures.len())
@@ -313,6 +339,7 @@ impl Track {
         self.edge_since = None;
         self.home_since = None;
         self.left = false;
+        self.lapsed = false;
         // It is the same newcomer no more.
         self.found_at_start = false;
     }
@@ -321,9 +348,20 @@ impl Track {
         if to >= self.level {
             return;
         }
+        self.lapsed |= self.level == Standing::Serving;
         self.level = to;
-        if !self.in_outage && !self.left {
+        if to == Standing::Down && !self.in_outage && !self.left {
             self.in_outage = true;
+            self.count_failure(now);
+        }
+    }
+
+    /// The local node has been down in the eyes of the others, once for each outage.
+    fn own_outage(&mut self, now: Instant) {
+        if !std::mem::replace(&mut self.in_outage, true) {
+            self.lapsed = true;
+            self.home_since = None;
+            self.level = self.level.min(Standing::EdgeOnly);
             self.count_failure(now);
         }
     }

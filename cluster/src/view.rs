@@ -165,6 +165,12 @@ impl Member {
         self.standing != Standing::Down && self.state == MemberState::Ready && self.has(Roles::XMPP)
     }
 
+    /// Whether new outbound SIP requests may leave by it.
+    #[must_use]
+    pub fn federates_sip(&self) -> bool {
+        self.standing != Standing::Down && self.state == MemberState::Ready && self.has(Roles::SIP)
+    }
+
     /// Whether its records belong into DNS: it says that it is ready and it is not down. An edge
     /// without a home service stays, because it hands over to the homes.
     #[must_use]
@@ -191,6 +197,7 @@ pub struct ClusterView {
     pub isolated: bool,
     homes: Placement,
     outbound: Placement,
+    sip: Placement,
 }
 
 impl ClusterView {
@@ -205,6 +212,7 @@ impl ClusterView {
         members.dedup_by(|later, kept| later.id == kept.id);
         let homes = Placement::over(&members, Member::serves_home);
         let outbound = Placement::over(&members, Member::federates);
+        let sip = Placement::over(&members, Member::federates_sip);
         Self {
             version,
             local,
@@ -212,6 +220,7 @@ impl ClusterView {
             isolated,
             homes,
             outbound,
+            sip,
         }
     }
 
@@ -245,6 +254,33 @@ impl ClusterView {
     #[must_use]
     pub fn home_of(&self, key: &str) -> Option<&NodeId> {
         self.pick(&self.homes, key)
+    }
+
+    /// The home node of the user whose bare JID has this [`key_hash`]: what SIP tags and mesh frames
+    /// carry in place of the address.
+    #[must_use]
+    pub fn home_of_hash(&self, hash: u64) -> Option<&NodeId> {
+        self.pick_hash(&self.homes, hash)
+    }
+
+    /// The node by which a SIP request for this user leaves: the user's home if it does SIP, otherwise
+    /// one of the nodes that do, by rendezvous of the user; none if no node does.
+    #[must_use]
+    pub fn sip_for_user(&self, hash: u64) -> Option<&NodeId> {
+        let home = self.homes.pick(hash);
+        if let Some(member) = home.and_then(|index| self.members.get(index))
+            && member.federates_sip()
+        {
+            return Some(&member.id);
+        }
+        self.pick_hash(&self.sip, hash)
+    }
+
+    /// The one node by which everything for a peer leaves (R2), by rendezvous of the peer's name; none
+    /// if no node does SIP.
+    #[must_use]
+    pub fn sip_for_peer(&self, peer: &str) -> Option<&NodeId> {
+        self.pick(&self.sip, peer)
     }
 
     /// Whether the local node is the home of this user.
@@ -282,7 +318,11 @@ impl ClusterView {
     }
 
     fn pick(&self, placement: &Placement, key: &str) -> Option<&NodeId> {
-        let index = placement.pick(key_hash(key))?;
+        self.pick_hash(placement, key_hash(key))
+    }
+
+    fn pick_hash(&self, placement: &Placement, hash: u64) -> Option<&NodeId> {
+        let index = placement.pick(hash)?;
         self.members.get(index).map(|m| &m.id)
     }
 }

@@ -1,6 +1,6 @@
 //! What is to be published: the operator's plan, and the nodes it is applied to.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -116,6 +116,10 @@ pub struct PublishPlan {
     pub local_domains: Vec<DnsName>,
     /// Domains of chat services: those services that other servers use.
     pub chat_domains: Vec<DnsName>,
+    /// By local domain: the target of its SIP records in place of the nodes' host names. Its addresses
+    /// are those of the nodes that the mode selects, if it lies in a zone of ours. Microsoft's servers
+    /// want a target inside the domain itself, and one only.
+    pub sip_hosts: BTreeMap<DnsName, DnsName>,
     /// Which nodes are published.
     pub modes: PublishModes,
     /// Time to live of SRV and of nodes' addresses: how long a resolver may hold a dead node.
@@ -141,6 +145,7 @@ impl PublishPlan {
             zones,
             local_domains,
             chat_domains: Vec::new(),
+            sip_hosts: BTreeMap::new(),
             modes: PublishModes::default(),
             ttl: Duration::from_secs(30),
             negative_ttl: Duration::from_secs(30),
@@ -164,6 +169,14 @@ impl PublishPlan {
             .iter()
             .filter(|zone| name.is_within(zone))
             .max_by_key(|zone| zone.depth())
+    }
+
+    /// The host name that stands for all nodes as the target of `service` under `domain`.
+    #[must_use]
+    pub fn host_of(&self, service: Service, domain: &DnsName) -> Option<&DnsName> {
+        self.sip_hosts
+            .get(domain)
+            .filter(|_| matches!(service, Service::SipFederation | Service::Sips))
     }
 
     /// What will not work as written, for `entente config check`.

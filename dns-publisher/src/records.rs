@@ -198,11 +198,28 @@ impl TableBuilder<'_> {
 
     /// SRV records of the nodes that offer `service` and that the mode selects.
     fn targets(&self, owner: &DnsName, domain: &DnsName, service: Service) -> Vec<Record> {
-        let offering = self
-            .nodes
-            .iter()
-            .filter(|node| node.services.contains(service) && self.is_reachable(node));
-        let chosen: Vec<&PublishedNode> = match self.plan.modes.of(service, domain) {
+        let host = self.plan.host_of(service, domain);
+        // With one host for all nodes the records are alike, and one of them stays.
+        let record = |node: &PublishedNode| Record {
+            ttl: seconds(self.plan.ttl),
+            data: RecordData::Srv {
+                priority: SRV_PRIORITY,
+                weight: SRV_WEIGHT,
+                port: node.ports.of(service),
+                target: host.unwrap_or(&node.host).clone(),
+            },
+        };
+        let chosen = self.chosen(owner, domain, service);
+        chosen.into_iter().map(record).collect()
+    }
+
+    /// The nodes that offer `service` and that the mode selects.
+    fn chosen(&self, owner: &DnsName, domain: &DnsName, service: Service) -> Vec<&PublishedNode> {
+        let host = self.plan.host_of(service, domain);
+        let offering = self.nodes.iter().filter(|node| {
+            node.services.contains(service) && self.is_reachable(host.unwrap_or(&node.host), node)
+        });
+        match self.plan.modes.of(service, domain) {
             PublishMode::All => offering.collect(),
             PublishMode::Subset(names) => offering.filter(|n| names.contains(&n.name)).collect(),
             // The oldest node: every node of the cluster comes to the same answer, a node that
@@ -211,23 +228,13 @@ impl TableBuilder<'_> {
                 .min_by_key(|n| (n.started, !self.was_target(owner, &n.host), n.name.as_str()))
                 .into_iter()
                 .collect(),
-        };
-        let record = |node: &PublishedNode| Record {
-            ttl: seconds(self.plan.ttl),
-            data: RecordData::Srv {
-                priority: SRV_PRIORITY,
-                weight: SRV_WEIGHT,
-                port: node.ports.of(service),
-                target: node.host.clone(),
-            },
-        };
-        chosen.into_iter().map(record).collect()
+        }
     }
 
     /// A host name outside our zones has its addresses elsewhere; one inside needs them here.
-    fn is_reachable(&self, node: &PublishedNode) -> bool {
-        self.plan.zone_of(&node.host).is_none()
-            || self.has_glue(&node.host)
+    fn is_reachable(&self, host: &DnsName, node: &PublishedNode) -> bool {
+        self.plan.zone_of(host).is_none()
+            || self.has_glue(host)
             || !self.addresses(&node.public, &node.private).is_empty()
     }
 
@@ -258,6 +265,7 @@ impl TableBuilder<'_> {
             let addresses = self.addresses(&node.public, &node.private).to_vec();
             self.add_addresses(&node.host, &addresses, seconds(self.plan.ttl));
         }
+        self.add_sip_hosts();
         let targets: BTreeSet<DnsName> = self
             .table
             .values()
@@ -268,7 +276,7 @@ impl TableBuilder<'_> {
             })
             .collect();
         for host in targets {
-            if self.nodes.iter().all(|node| node.host != host) {
+            if !self.table.contains_key(&host) {
                 let known: Vec<Record> = self
                     .previous_records(&host)
                     .filter(|r| matches!(r.data, RecordData::A(_) | RecordData::Aaaa(_)))
@@ -277,6 +285,25 @@ impl TableBuilder<'_> {
                 for record in known {
                     self.add(&host, record);
                 }
+            }
+        }
+    }
+
+    /// Addresses of the host names that stand for all nodes with SIP.
+    fn add_sip_hosts(&mut self) {
+        let plan = self.plan;
+        for (domain, host) in &plan.sip_hosts {
+            for service in [Service::SipFederation, Service::Sips] {
+                let Ok(owner) = domain.child(service.labels()) else {
+                    continue;
+                };
+                let addresses: Vec<IpAddr> = self
+                    .chosen(&owner, domain, service)
+                    .into_iter()
+                    .flat_map(|node| self.addresses(&node.public, &node.private))
+                    .copied()
+                    .collect();
+                self.add_addresses(host, &addresses, seconds(plan.ttl));
             }
         }
     }

@@ -1,8 +1,10 @@
 //! Recognises envelopes that were seen before.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::time::{Duration, Instant};
+
+use hashbrown::HashMap;
 
 const WORD: u64 = u64::BITS as u64;
 

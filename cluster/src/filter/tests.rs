@@ -237,6 +237,95 @@ fn the_local_node_is_judged_by_its_fence_alone() {
     assert_eq!(scene.of("me"), Standing::Serving);
 }
 
+/// What three times the same trouble within five minutes does: for each who looks on, how long after
+/// the end of the first, second and third one the node is a home again.
+#[test]
+fn lapses_of_the_lease_are_no_flaps_and_outages_are() {
+    const S: fn(u64) -> Duration = Duration::from_secs;
+    type Trouble = fn(&mut Scene);
+    let lapse_of_me: Trouble = |scene| {
+        scene.see("me", |s| s.lease = Lease::Stale);
+        scene.run(S(6));
+        scene.see("me", |s| s.lease = Lease::Fresh);
+    };
+    let lapse_of_b: Trouble = |scene| {
+        scene.see("b", |s| s.lease = Lease::Stale);
+        scene.run(S(6));
+        scene.see("b", |s| s.lease = Lease::Fresh);
+    };
+    let death_of_b: Trouble = |scene| {
+        scene.kill("b");
+        scene.run(S(6));
+        scene.add("b");
+    };
+    // The lease goes first, then all signs of life: one outage.
+    let slow_death_of_b: Trouble = |scene| {
+        scene.see("b", |s| s.lease = Lease::Stale);
+        scene.run(S(2));
+        scene.kill("b");
+        scene.run(S(6));
+        scene.add("b");
+    };
+    let cut: Trouble = |scene| {
+        for name in ["b", "c"] {
+            scene.see(name, |s| (s.alive, s.health) = (false, Health::Failed));
+        }
+        scene.see("me", |s| s.lease = Lease::Stale);
+        scene.run(S(6));
+        for name in ["b", "c", "me"] {
+            scene.add(name);
+        }
+    };
+    let cut_from_one: Trouble = |scene| {
+        scene.see("b", |s| (s.alive, s.health) = (false, Health::Failed));
+        scene.see("me", |s| s.lease = Lease::Stale);
+        scene.run(S(6));
+        scene.add("b");
+        scene.add("me");
+    };
+    let stopped_for = |scene: &mut Scene, time: Duration| {
+        scene.now += time;
+        scene.see("me", |s| s.lease = Lease::Stale);
+        scene.judge();
+        scene.see("me", |s| s.lease = Lease::Fresh);
+    };
+    let table: [(&str, Trouble, &str, [u64; 3]); 6] = [
+        ("own lapse", lapse_of_me, "me", [1, 1, 1]),
+        ("another's lapse", lapse_of_b, "b", [1, 1, 1]),
+        ("another's death", death_of_b, "b", [1, 15, 30]),
+        ("another's slow death", slow_death_of_b, "b", [1, 15, 30]),
+        ("cut off", cut, "me", [1, 15, 30]),
+        ("cut off from one of two", cut_from_one, "me", [1, 1, 1]),
+    ];
+    let back = |scene: &mut Scene, name: &str| {
+        let end = scene.now;
+        scene.tick();
+        while scene.of(name) != Standing::Serving {
+            scene.tick();
+            assert!(scene.now - end < S(60), "{name} does not come back");
+        }
+        // The first tick only sees the end.
+        scene.now - end - TICK
+    };
+    for (what, trouble, who, expected) in table {
+        let mut scene = Scene::settled();
+        for (round, seconds) in expected.into_iter().enumerate() {
+            trouble(&mut scene);
+            assert_eq!(back(&mut scene, who), S(seconds), "{what}, round {round}");
+            scene.run(S(10));
+        }
+    }
+    for (stop, expected) in [(4, [1, 1, 1]), (8, [1, 15, 30])] {
+        let mut scene = Scene::settled();
+        for (round, seconds) in expected.into_iter().enumerate() {
+            stopped_for(&mut scene, S(stop));
+            let waited = back(&mut scene, "me");
+            assert_eq!(waited, S(seconds), "stopped for {stop} s, round {round}");
+            scene.run(S(10));
+        }
+    }
+}
+
 #[test]
 fn a_new_life_is_down_until_it_has_been_stable_and_the_old_one_is_an_echo() {
     let mut scene = Scene::settled();

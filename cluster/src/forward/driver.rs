@@ -215,7 +215,12 @@ impl LinkDriver {
                         place.send(wire::batch(batch));
                     }
                 }
-                () = self.peer.outbox.filled(), if room && !unwritten => self.top_up(),
+                () = self.peer.outbox.filled(), if room && !unwritten => {
+                    // Whoever else is about to send comes first: one batch of many frames costs
+                    // hardly more than one of a single frame. Nobody is waited for.
+                    tokio::task::yield_now().await;
+                    self.top_up();
+                }
                 Ok(()) = self.target.changed() => if self.has_moved(target) {
                     return Ended::Moved;
                 },

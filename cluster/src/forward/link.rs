@@ -27,7 +27,8 @@ pub struct LinkLimits {
     pub ack_frames: u64,
     /// The receiver acknowledges at once after this many bytes.
     pub ack_bytes: usize,
-    /// The receiver acknowledges after this time at the latest.
+    /// The receiver acknowledges after this time at the latest. Nobody waits for it but a drain; each
+    /// acknowledgement costs both nodes as much as a small batch.
     pub ack_delay: Duration,
 }
 
@@ -40,7 +41,7 @@ impl Default for LinkLimits {
             batch_bytes: 256 * 1024,
             ack_frames: 1024,
             ack_bytes: 512 * 1024,
-            ack_delay: Duration::from_millis(10),
+            ack_delay: Duration::from_millis(50),
         }
     }
 }

@@ -296,3 +296,70 @@ fn limits_of_the_formats_hold() {
     assert!(lines(&set, View::Public, XMPP)[0].starts_with("2147483647 IN SRV"));
     assert_eq!(all(), nodes([1])[0].services);
 }
+
+const SIP: &str = "_sipfederationtls._tcp.example.com";
+
+/// The addresses of one family of the host that stands for SIP.
+fn addresses(set: &RecordSet, kind: &str) -> Vec<String> {
+    let mut lines = lines(set, View::Public, "sip.example.com");
+    lines.retain(|line| line.split(' ').nth(2) == Some(kind));
+    lines
+}
+
+#[test]
+fn a_sip_host_stands_for_all_nodes_inside_the_domain() {
+    let mut plan = plan();
+    plan.zones.push(name("example.com"));
+    plan.sip_hosts
+        .insert(name("example.com"), name("sip.example.com"));
+    let set = RecordSet::build(&plan, &nodes([1, 2, 3]), None);
+    for owner in [SIP, SIPS] {
+        assert_eq!(
+            lines(&set, View::Public, owner),
+            ["30 IN SRV 10 10 5061 sip.example.com."]
+        );
+    }
+    assert_eq!(addresses(&set, "A").len(), 3);
+    assert_eq!(addresses(&set, "AAAA").len(), 3);
+    // Other services and other domains keep the nodes' hosts.
+    assert_eq!(targets(&set, XMPP), ["n1", "n2", "n3"]);
+    assert_eq!(targets(&set, "_sips._tcp.example.org"), ["n1", "n2", "n3"]);
+}
+
+#[test]
+fn a_dead_nodes_address_leaves_the_sip_host_and_the_last_one_stays() {
+    let mut plan = plan();
+    plan.zones.push(name("example.com"));
+    plan.sip_hosts
+        .insert(name("example.com"), name("sip.example.com"));
+    let three = RecordSet::build(&plan, &nodes([1, 2, 3]), None);
+    let one = RecordSet::build(&plan, &nodes([2]), Some(&three));
+    assert_eq!(addresses(&one, "A"), ["30 IN A 192.0.2.2"]);
+    assert_eq!(addresses(&one, "AAAA"), ["30 IN AAAA 2001:db8::2"]);
+    let none = RecordSet::build(&plan, &[], Some(&one));
+    for kind in ["A", "AAAA"] {
+        assert_eq!(addresses(&none, kind), addresses(&one, kind));
+    }
+    assert_eq!(
+        lines(&none, View::Public, SIP),
+        lines(&one, View::Public, SIP)
+    );
+}
+
+#[test]
+fn a_single_sip_host_has_one_address() {
+    let mut plan = plan();
+    plan.zones.push(name("example.com"));
+    plan.sip_hosts
+        .insert(name("example.com"), name("sip.example.com"));
+    for service in [Service::SipFederation, Service::Sips] {
+        plan.modes.rules.push(ModeRule {
+            service: Some(service),
+            domain: None,
+            mode: PublishMode::Single,
+        });
+    }
+    let set = RecordSet::build(&plan, &nodes([1, 2, 3]), None);
+    assert_eq!(addresses(&set, "A").len(), 1);
+    assert_eq!(addresses(&set, "AAAA").len(), 1);
+}
