@@ -101,10 +101,19 @@ pub struct Limits {
     pub write_batch: usize,
     /// Envelope ids remembered per shard.
     pub seen_envelopes: usize,
+    /// Messages remembered per shard against repeats on other connections, some 100 bytes each.
+    pub repeats: usize,
+    /// For so long after it was stored or delivered a message is remembered. Long enough for a
+    /// client to come back; a client that counts its ids anew on every connection, and says the same
+    /// again within that time, is not heard a second time. Zero: repeats are delivered.
+    pub repeat_window: Duration,
     /// Without any ack for this long a message is stored as insurance.
     pub ack_wait: Duration,
     /// A user without sessions leaves memory after this time.
     pub idle_user: Duration,
+    /// For so long after the homes have changed, a user who was loaded meanwhile and has no session
+    /// that takes messages may have one that did not register yet: what comes for the user waits.
+    pub takeover_wait: Duration,
     /// An unknown user is remembered as unknown for this time.
     pub unknown_user: Duration,
     /// Pause before a failed store operation is tried again.
@@ -130,8 +139,11 @@ impl Default for Limits {
             offline_messages: 1_000,
             write_batch: 100,
             seen_envelopes: 1 << 16,
+            repeats: 1 << 15,
+            repeat_window: Duration::from_secs(120),
             ack_wait: Duration::from_secs(2),
             idle_user: Duration::from_secs(60),
+            takeover_wait: Duration::from_secs(1),
             unknown_user: Duration::from_secs(5),
             store_pause: Duration::from_secs(2),
             probes_per_second: 500,

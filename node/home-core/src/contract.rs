@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -13,14 +14,66 @@ use thiserror::Error;
 use crate::roster::RosterItem;
 
 /// A client session (or, as a holder of envelopes, an inbound federation stream) in the cluster.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SessionKey {
+///
+/// It goes along with every stanza through queues and tables of several threads, so it is one pointer,
+/// and what its clones count is its own: with the name of the node counted in each, all threads would
+/// wait for that one counter.
+#[derive(Clone, PartialOrd, Ord)]
+pub struct SessionKey(Arc<ConnectionName>);
+
+/// What a [`SessionKey`] says.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConnectionName {
     /// Node id of the edge node that has the connection.
     pub edge: Arc<str>,
     /// Generation of that edge node; grows with every restart.
     pub epoch: u64,
     /// Number of the connection, unique within one generation of the edge node.
     pub conn: u64,
+}
+
+impl SessionKey {
+    /// The connection `conn` of this life of `edge`.
+    pub fn new(edge: impl Into<Arc<str>>, epoch: u64, conn: u64) -> Self {
+        Self(Arc::new(ConnectionName {
+            edge: edge.into(),
+            epoch,
+            conn,
+        }))
+    }
+}
+
+impl Deref for SessionKey {
+    type Target = ConnectionName;
+
+    fn deref(&self) -> &ConnectionName {
+        &self.0
+    }
+}
+
+impl PartialEq for SessionKey {
+    fn eq(&self, other: &Self) -> bool {
+        // Most that differ do so in the number.
+        Arc::ptr_eq(&self.0, &other.0)
+            || (self.conn == other.conn && self.epoch == other.epoch && self.edge == other.edge)
+    }
+}
+
+impl Eq for SessionKey {}
+
+// Without the node: few nodes have a connection of the same number in the same generation.
+impl Hash for SessionKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.epoch.hash(state);
+        self.conn.hash(state);
+    }
+}
+
+impl fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ConnectionName { edge, epoch, conn } = &**self;
+        write!(f, "{edge}/{epoch}/{conn}")
+    }
 }
 
 /// Names one accepted stanza in the whole cluster for ever. Text form: `edge/epoch/conn/seq`.
@@ -55,7 +108,7 @@ impl EnvelopeId {
 
 impl PartialEq for EnvelopeId {
     fn eq(&self, other: &Self) -> bool {
-        self.name() == other.name()
+        self.seq == other.seq && self.holder == other.holder
     }
 }
 
@@ -81,8 +134,7 @@ impl Ord for EnvelopeId {
 
 impl fmt::Display for EnvelopeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let SessionKey { edge, epoch, conn } = &self.holder;
-        write!(f, "{edge}/{epoch}/{conn}/{}", self.seq)
+        write!(f, "{:?}/{}", self.holder, self.seq)
     }
 }
 
@@ -108,11 +160,7 @@ impl FromStr for EnvelopeId {
             .filter(|edge| !edge.is_empty())
             .ok_or(BadEnvelopeId)?;
         Ok(Self {
-            holder: SessionKey {
-                edge: edge.into(),
-                epoch,
-                conn,
-            },
+            holder: SessionKey::new(edge, epoch, conn),
             seq,
             after: None,
         })
@@ -228,6 +276,18 @@ pub enum Input {
     Release {
         /// Who left. See `HomeShard::users`.
         users: Vec<BareJid>,
+    },
+    /// The homes have changed: sessions of users that are loaded in the next moment may be at other
+    /// edge nodes and not have registered yet, and another node may take itself for the home. To be
+    /// given before anything that comes by the new view.
+    HomesChanged,
+    /// The store's copy here has these messages, whichever node wrote them. A home that is too late
+    /// to know that it is one no more may store messages that the new one did not find.
+    Stored {
+        /// For whom.
+        user: BareJid,
+        /// Keys of the messages.
+        ids: Vec<EnvelopeId>,
     },
     /// The answer to `Output::Store`.
     Store {

@@ -10,6 +10,7 @@ use hashbrown::HashMap;
 
 use crate::config::HomeConfig;
 use crate::contract::{DeliveryId, EnvelopeId, Output, RequestId, SessionKey, StoreOp};
+use crate::repeats::Repeats;
 use crate::seen::{Role, SeenEnvelopes};
 
 /// What a store request was for.
@@ -34,6 +35,8 @@ pub(crate) enum Timer {
     Idle(BareJid),
     /// Try again to load this user.
     Reload(BareJid),
+    /// Sessions of this user had the time to register.
+    Settled(BareJid),
     /// Probe contacts of users that were taken over.
     Probes,
 }
@@ -46,6 +49,9 @@ pub(crate) struct Desk {
     pub(crate) wall_ms: u64,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) seen: SeenEnvelopes,
+    pub(crate) repeats: Repeats,
+    /// Until then users may have sessions that this home does not know yet.
+    pub(crate) unsettled_until: Option<Instant>,
     /// Whose session it is.
     pub(crate) sessions: HashMap<SessionKey, BareJid>,
     pub(crate) requests: HashMap<RequestId, (BareJid, Purpose)>,
@@ -61,16 +67,22 @@ pub(crate) struct Desk {
 
 impl Desk {
     pub(crate) fn new(config: HomeConfig) -> Self {
-        let own_holder = SessionKey {
-            edge: format!("{}#home{}", config.node, config.shard).into(),
-            epoch: config.epoch,
-            conn: config.delivery_base,
-        };
+        let own_holder = SessionKey::new(
+            format!("{}#home{}", config.node, config.shard),
+            config.epoch,
+            config.delivery_base,
+        );
         Self {
             now: config.started,
             wall_ms: 0,
             outputs: VecDeque::new(),
             seen: SeenEnvelopes::new(config.limits.seen_envelopes),
+            repeats: Repeats::new(
+                config.seed,
+                config.limits.repeats,
+                config.limits.repeat_window,
+            ),
+            unsettled_until: None,
             sessions: HashMap::new(),
             requests: HashMap::new(),
             probes: VecDeque::new(),

@@ -15,12 +15,15 @@ mod blocking;
 mod blocklist;
 mod config;
 mod contract;
+mod deliveries;
 mod desk;
 pub mod domain;
+mod fingerprint;
 mod mailbox;
 pub mod message;
 mod mirror;
 mod presence;
+mod repeats;
 mod roster;
 mod roster_iq;
 mod seen;
@@ -34,10 +37,12 @@ mod user;
 
 pub use config::{HomeConfig, Limits, Software};
 pub use contract::{
-    BadEnvelopeId, BindError, DeliveryId, EndReason, EnvelopeId, Input, OfflineMessage, Output,
-    PendingIn, RequestId, SessionEndReason, SessionKey, SessionSnapshot, StoreAnswer, StoreOp,
-    UserRecord, Write, WriteOutcome,
+    BadEnvelopeId, BindError, ConnectionName, DeliveryId, EndReason, EnvelopeId, Input,
+    OfflineMessage, Output, PendingIn, RequestId, SessionEndReason, SessionKey, SessionSnapshot,
+    StoreAnswer, StoreOp, UserRecord, Write, WriteOutcome,
 };
+pub use deliveries::Deliveries;
+pub use fingerprint::Fingerprint;
 pub use mirror::SessionMirror;
 pub use roster::{Roster, RosterItem};
 pub use shard::HomeShard;

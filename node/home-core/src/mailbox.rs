@@ -19,6 +19,7 @@ use crate::contract::{
     DeliveryId, EnvelopeId, Output, RequestId, SessionKey, StoreOp, Write, WriteOutcome,
 };
 use crate::desk::{Desk, Purpose, Timer};
+use crate::fingerprint::Fingerprint;
 use crate::seen::Role;
 use crate::stanzas;
 
@@ -56,6 +57,8 @@ struct Pending {
     envelope: EnvelopeId,
     /// The holder waits for a receipt.
     custody: bool,
+    /// Tells repeats of it, which share its fate.
+    print: Option<Fingerprint>,
     stanza: Stanza,
     targets: Targets,
     on_loss: OnLoss,
@@ -70,6 +73,45 @@ struct Pending {
     due: Option<Instant>,
 }
 
+impl Pending {
+    /// Somebody has it for good: the store, or a client. Custody ends, that of its repeats as well.
+    fn held(&mut self, desk: &mut Desk) {
+        if std::mem::take(&mut self.custody) {
+            desk.receipt(Some(self.envelope.clone()));
+        }
+        if let Some(print) = self.print {
+            let (now, at) = (desk.wall_ms, self.taken_at_ms);
+            for repeat in desk.repeats.held(now, print, &self.envelope, at) {
+                desk.receipt(Some(repeat));
+            }
+        }
+    }
+
+    /// Custody ends, though nobody may ever have it: it was refused, or is worth nothing later.
+    fn receipted(&mut self, desk: &mut Desk) {
+        if std::mem::take(&mut self.custody) {
+            desk.receipt(Some(self.envelope.clone()));
+        }
+        if let Some(print) = self.print {
+            for repeat in desk.repeats.receipted(print, &self.envelope) {
+                desk.receipt(Some(repeat));
+            }
+        }
+    }
+
+    /// It leaves without anybody who has it for good. Whoever still waits sends again.
+    fn forgotten(&mut self, desk: &mut Desk) {
+        if std::mem::take(&mut self.custody) {
+            desk.retry(Some(self.envelope.clone()));
+        }
+        if let Some(print) = self.print {
+            for repeat in desk.repeats.forget(print, &self.envelope) {
+                desk.retry(Some(repeat));
+            }
+        }
+    }
+}
+
 /// One user's messages under custody.
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
@@ -82,6 +124,8 @@ pub(crate) struct Mailbox {
     writing: Option<RequestId>,
     /// Messages of this user in the store, as far as we know.
     stored: u64,
+    /// The store may have more than that: somebody else wrote, or a flood did not end.
+    surprise: bool,
     flood: Option<Flood>,
     armed: bool,
 }
@@ -109,7 +153,7 @@ impl Mailbox {
     /// Whether the store has messages that are not on their way.
     pub(crate) fn has_backlog(&self) -> bool {
         let on_the_way = self.pending.iter().filter(|p| p.copy == Copy::Kept).count() as u64;
-        self.stored > on_the_way
+        self.surprise || self.stored > on_the_way
     }
 
     /// Gives a message to sessions, or behind the flood if one is going on.
@@ -194,11 +238,16 @@ impl Mailbox {
         on_loss: OnLoss,
     ) -> &mut Pending {
         let custody = envelope.is_some();
+        let print = custody.then(|| desk.repeats.fingerprint(&stanza)).flatten();
         let envelope = envelope.unwrap_or_else(|| desk.own_envelope());
+        if let Some(print) = print {
+            desk.repeats.begin(print, &envelope);
+        }
         self.pending.push_back(Pending {
             id: desk.delivery_id(),
             envelope,
             custody,
+            print,
             stanza,
             targets,
             on_loss,
@@ -219,9 +268,7 @@ impl Mailbox {
                 continue;
             };
             let pending = &mut self.pending[at];
-            if std::mem::take(&mut pending.custody) {
-                desk.receipt(Some(pending.envelope.clone()));
-            }
+            pending.held(desk);
             if pending.copy == Copy::Writing {
                 pending.acked = true;
                 pending.targets.clear();
@@ -253,6 +300,10 @@ impl Mailbox {
                 stranded |= self.lose(desk, user, at, session, others);
             }
         }
+        if stranded && self.flood.is_none() && others.first() == Some(session) {
+            // It would fail there again at once, and again: its edge node may be on its way out.
+            self.pause_flood(desk, user, session);
+        }
         self.after_loss(desk, user, stranded, others);
     }
 
@@ -270,6 +321,7 @@ impl Mailbox {
             .is_some_and(|flood| flood.session == *session)
         {
             self.flood = None;
+            self.surprise = true;
         }
         let mut stranded = false;
         for at in 0..self.pending.len() {
@@ -292,6 +344,7 @@ impl Mailbox {
             .is_some_and(|flood| flood.session == *session)
         {
             self.flood = None;
+            self.surprise = true;
             self.after_loss(desk, user, false, others);
         }
     }
@@ -350,9 +403,8 @@ impl Mailbox {
                 {
                     desk.route(None, error);
                 }
-                if std::mem::take(&mut pending.custody) {
-                    desk.receipt(Some(pending.envelope.clone()));
-                }
+                pending.receipted(desk);
+                pending.forgotten(desk);
                 return false;
             }
             pending.copy != Copy::Kept || !pending.targets.is_empty()
@@ -440,9 +492,7 @@ impl Mailbox {
                 WriteOutcome::Done => {
                     stored += 1;
                     pending.copy = Copy::Kept;
-                    if std::mem::take(&mut pending.custody) {
-                        desk.receipt(Some(pending.envelope.clone()));
-                    }
+                    pending.held(desk);
                     if pending.acked {
                         deletes.push(pending.envelope.clone());
                     }
@@ -454,9 +504,8 @@ impl Mailbox {
                     {
                         desk.route(None, error);
                     }
-                    if std::mem::take(&mut pending.custody) {
-                        desk.receipt(Some(pending.envelope.clone()));
-                    }
+                    pending.receipted(desk);
+                    pending.forgotten(desk);
                     false
                 }
                 WriteOutcome::Full | WriteOutcome::NoSuchUser => {
@@ -483,6 +532,7 @@ impl Mailbox {
             // It was stored for want of a session, and now there is one.
             self.start_flood(desk, user, session);
         }
+        self.write_ended(desk, user);
         self.go_on(desk, user);
     }
 
@@ -511,8 +561,8 @@ impl Mailbox {
                 return false;
             }
             if pending.targets.is_empty() {
-                if std::mem::take(&mut pending.custody) {
-                    desk.retry(Some(pending.envelope.clone()));
+                if pending.custody {
+                    pending.forgotten(desk);
                     perhaps_stored += u64::from(pending.unsure);
                     return false;
                 }
@@ -527,6 +577,7 @@ impl Mailbox {
         // Makes the next flood look; it corrects the count.
         self.stored += perhaps_stored;
         self.arm(desk, user, again);
+        self.write_ended(desk, user);
         self.go_on(desk, user);
     }
 
@@ -545,9 +596,9 @@ impl Mailbox {
                 if pending.copy == Copy::None {
                     pending.copy = Copy::Queued;
                 }
-            } else if std::mem::take(&mut pending.custody) {
+            } else {
                 // Nothing to insure: the edge session has it and goes on trying.
-                desk.receipt(Some(pending.envelope.clone()));
+                pending.receipted(desk);
             }
         }
         self.flush(desk, user);
@@ -565,24 +616,24 @@ impl Mailbox {
 
     /// The user has another home: un-receipted envelopes go back to their holders.
     pub(crate) fn release(self, desk: &mut Desk) {
-        for pending in self.pending {
-            if pending.custody {
-                desk.retry(Some(pending.envelope));
-            } else {
+        for mut pending in self.pending {
+            if !pending.custody {
                 desk.seen.forget(&pending.envelope, Role::Recipient);
             }
+            pending.forgotten(desk);
         }
     }
 
     /// The account is gone: senders hear of what was not delivered.
     pub(crate) fn abandon(self, desk: &mut Desk) {
-        for pending in self.pending {
-            if pending.custody {
-                if let Some(error) = stanzas::undeliverable(&pending.stanza) {
-                    desk.route(None, error);
-                }
-                desk.receipt(Some(pending.envelope));
+        for mut pending in self.pending {
+            if pending.custody
+                && let Some(error) = stanzas::undeliverable(&pending.stanza)
+            {
+                desk.route(None, error);
             }
+            pending.receipted(desk);
+            pending.forgotten(desk);
         }
     }
 

@@ -7,6 +7,7 @@ use entente_xmpp_core::stanza::{MessageType, Payload};
 use crate::contract::{EnvelopeId, SessionKey};
 use crate::desk::Desk;
 use crate::mailbox::{OnLoss, Targets};
+use crate::repeats::Met;
 use crate::seen::{Role, Seen};
 use crate::stanzas::{self, CarbonKind};
 use crate::user::User;
@@ -98,6 +99,14 @@ impl User {
                 Some(Seen::Done) => return desk.receipt(Some(envelope.clone())),
                 Some(Seen::Pending) => return,
                 None => {}
+            }
+            if let Some(print) = desk.repeats.fingerprint(&stanza) {
+                match desk.repeats.meet(desk.wall_ms, print, envelope) {
+                    Met::New => {}
+                    Met::Over => return desk.receipt(Some(envelope.clone())),
+                    Met::Joined => return,
+                    Met::TooMany => return desk.retry(Some(envelope.clone())),
+                }
             }
         }
         let type_ = stanza.message_type().unwrap_or(MessageType::Normal);

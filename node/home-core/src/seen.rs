@@ -140,12 +140,7 @@ mod tests {
     use super::*;
 
     fn id(edge: &str, seq: u64) -> EnvelopeId {
-        let holder = SessionKey {
-            edge: edge.into(),
-            epoch: 1,
-            conn: 1,
-        };
-        EnvelopeId::new(holder, seq)
+        EnvelopeId::new(SessionKey::new(edge, 1, 1), seq)
     }
 
     #[test]

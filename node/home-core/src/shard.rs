@@ -111,6 +111,15 @@ impl HomeShard {
                     }
                 }
             }
+            Input::HomesChanged => {
+                self.desk.unsettled_until = Some(now + self.desk.config.limits.takeover_wait);
+            }
+            Input::Stored { user, ids } => {
+                if let Some(known) = self.users.get_mut(&user) {
+                    let takers = known.takers();
+                    known.mailbox.found(&mut self.desk, &user, &ids, &takers);
+                }
+            }
             Input::Store { request, answer } => self.store_answered(request, answer),
             Input::Timeout => self.run_timers(),
             Input::AccountRemoved { user } => self.remove_account(&user),
@@ -247,6 +256,12 @@ impl HomeShard {
                         .is_some_and(|user| !user.reload(&mut self.desk))
                     {
                         self.users.remove(&jid);
+                    }
+                }
+                Timer::Settled(jid) => {
+                    if let Some(user) = self.users.get_mut(&jid) {
+                        user.catch_up(&mut self.desk);
+                        self.watch_idle(&jid);
                     }
                 }
                 Timer::Idle(jid) => {

@@ -59,6 +59,8 @@ pub(crate) struct User {
     pub(crate) last_logout_ms: Option<u64>,
     pub(crate) sessions: Vec<Session>,
     pub(crate) mailbox: Mailbox,
+    /// Until then there may be sessions that have not registered yet.
+    unsettled_until: Option<Instant>,
     /// Changes made by the input at hand.
     pub(crate) writes: Vec<Write>,
     /// What to say if they fail.
@@ -83,14 +85,26 @@ impl User {
             last_logout_ms: None,
             sessions: Vec::new(),
             mailbox: Mailbox::default(),
+            unsettled_until: desk.unsettled_until.filter(|at| *at > desk.now),
             writes: Vec::new(),
             undo: Undo::default(),
             used: desk.now,
             idle_armed: false,
             probes_queued: false,
         };
+        if let Some(at) = user.unsettled_until {
+            desk.arm(at, Timer::Settled(user.jid.clone()));
+        }
         user.read(desk);
         user
+    }
+
+    /// Whether an input waits for sessions that may register: to one whose session did not, a message
+    /// would look like one for somebody who is away. The homes changed a moment ago.
+    fn awaits_sessions(&self, desk: &Desk, input: &Input) -> bool {
+        matches!(input, Input::ToUser { .. })
+            && self.unsettled_until.is_some_and(|at| desk.now < at)
+            && !self.sessions.iter().any(Session::takes_messages)
     }
 
     fn read(&mut self, desk: &mut Desk) {
@@ -117,8 +131,16 @@ impl User {
             // An account made a moment ago.
             self.read(desk);
         }
-        if matches!(self.phase, Phase::Ready | Phase::Unknown) && self.queue.is_empty() {
-            return self.deal(desk, input);
+        let ready = matches!(self.phase, Phase::Ready | Phase::Unknown);
+        let waits = self.awaits_sessions(desk, &input);
+        // What waits for sessions must not hold up what makes them known.
+        let held_up = self
+            .queue
+            .front()
+            .is_some_and(|first| !self.awaits_sessions(desk, first));
+        if ready && !waits && !held_up {
+            self.deal(desk, input);
+            return self.catch_up(desk);
         }
         // Ends and registrations are bounded by the number of sessions and must not get lost.
         let must_wait = matches!(input, Input::SessionEnded { .. } | Input::Register { .. });
@@ -130,10 +152,15 @@ impl User {
     }
 
     /// Goes on with the queue as far as possible.
-    fn catch_up(&mut self, desk: &mut Desk) {
-        while matches!(self.phase, Phase::Ready | Phase::Unknown)
-            && let Some(input) = self.queue.pop_front()
-        {
+    pub(crate) fn catch_up(&mut self, desk: &mut Desk) {
+        while matches!(self.phase, Phase::Ready | Phase::Unknown) {
+            let next = self
+                .queue
+                .iter()
+                .position(|input| !self.awaits_sessions(desk, input));
+            let Some(input) = next.and_then(|at| self.queue.remove(at)) else {
+                return;
+            };
             self.deal(desk, input);
         }
     }

@@ -109,11 +109,12 @@ const SET_CREDENTIALS: &str = "UPDATE accounts SET
     WHERE user = ?1";
 
 /// Everything of a user; the account last, because its row count is the outcome.
-const REMOVE: [&str; 5] = [
+const REMOVE: [&str; 6] = [
     "DELETE FROM roster WHERE user = ?1",
     "DELETE FROM pending_in WHERE user = ?1",
     "DELETE FROM blocked WHERE user = ?1",
     "DELETE FROM offline WHERE user = ?1",
+    "DELETE FROM gateway WHERE user = ?1",
     "DELETE FROM accounts WHERE user = ?1",
 ];
 

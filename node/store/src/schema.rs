@@ -32,7 +32,9 @@ pub(crate) const CURRENT: u32 = MIGRATIONS[MIGRATIONS.len() - 1].version;
 /// Raised by the guard when a batch arrives a second time or too late.
 pub(crate) const STALE_BATCH: &str = "stale batch";
 
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
+pub(crate) const MIGRATIONS: &[Migration] = &[FIRST, GATEWAY];
+
+const FIRST: Migration = Migration {
     version: 1,
     min_reader: 1,
     statements: &[
@@ -72,7 +74,16 @@ pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
             WHEN NEW.epoch < OLD.epoch OR (NEW.epoch = OLD.epoch AND NEW.seq <= OLD.seq)
             BEGIN SELECT RAISE(ABORT, 'stale batch'); END",
     ],
-}];
+};
+
+/// SIP dialogs, as the gateway writes them.
+const GATEWAY: Migration = Migration {
+    version: 2,
+    min_reader: 1,
+    statements: &["CREATE TABLE gateway (
+            user TEXT NOT NULL, key TEXT NOT NULL, record BLOB NOT NULL,
+            PRIMARY KEY (user, key)) STRICT, WITHOUT ROWID"],
+};
 
 /// How long a migration may be refused because another node has done it and this copy is behind.
 const MIGRATION_PATIENCE: Duration = Duration::from_secs(60);

@@ -184,6 +184,33 @@ async fn the_record_of_a_user() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn notices_tell_of_messages_behind_a_row_without_reading_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(config(dir.path())).await.unwrap();
+    assert_eq!(store.newest_offline().await.unwrap(), 0);
+    for user in ["a@x", "b@x"] {
+        store.add_account(user, &keys(1), 1).await.unwrap();
+    }
+    let batch = vec![
+        offline("a@x", "1"),
+        offline("b@x", "2"),
+        offline("a@x", "3"),
+    ];
+    store.apply(batch).await.unwrap();
+    store.sync().await.unwrap();
+    let all = store.offline_notices(0, 100).await.unwrap();
+    let found: Vec<_> = all.iter().map(|n| (&*n.user, &n.id[..])).collect();
+    assert_eq!(
+        found,
+        [("a@x", &b"1"[..]), ("b@x", b"2"), ("a@x", b"3")],
+        "in the order of storing"
+    );
+    assert_eq!(store.newest_offline().await.unwrap(), all[2].row);
+    let behind = store.offline_notices(all[0].row, 1).await.unwrap();
+    assert_eq!(behind, all[1..2]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn offline_quota_and_duplicates_are_judged_one_by_one() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(config(dir.path())).await.unwrap();

@@ -9,6 +9,7 @@
 //! [`Stanza::fault`] says so, and the holder answers as its stream demands.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
@@ -33,7 +34,8 @@ pub(crate) use rewrite::canonical_copy;
 #[derive(Clone)]
 pub struct Stanza {
     bytes: Bytes,
-    head: Head,
+    /// Shared by the clones, and small where a stanza is moved: that happens a dozen times on its way.
+    head: Arc<Head>,
 }
 
 /// Name and namespace of a child; [`ns::CLIENT`] stands for the content namespace, whichever it is.
@@ -97,10 +99,11 @@ impl Stanza {
         if surplus.first_tag.is_some() {
             return Err(StanzaFault::NotCanonical);
         }
-        Ok(Self { bytes, head })
+        Ok(Self::from_parts(bytes, head))
     }
 
     pub(crate) fn from_parts(bytes: Bytes, head: Head) -> Self {
+        let head = Arc::new(head);
         Self { bytes, head }
     }
 
@@ -207,7 +210,7 @@ impl Stanza {
     pub fn unshared(&self) -> Self {
         Self {
             bytes: Bytes::copy_from_slice(&self.bytes),
-            head: self.head.clone(),
+            head: Arc::clone(&self.head),
         }
     }
 

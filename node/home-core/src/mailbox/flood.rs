@@ -48,6 +48,7 @@ impl Mailbox {
         if self.flood.is_some() {
             return;
         }
+        self.surprise = false;
         self.flood = Some(Flood {
             session: session.clone(),
             after: None,
@@ -57,6 +58,47 @@ impl Mailbox {
             request: None,
         });
         self.load_page(desk, user);
+    }
+
+    /// The store has these messages. Those that this home did not write came from another one, too
+    /// late for what was read when the user came here. `others`: sessions that take messages.
+    pub(crate) fn found(
+        &mut self,
+        desk: &mut Desk,
+        user: &BareJid,
+        ids: &[EnvelopeId],
+        others: &[SessionKey],
+    ) {
+        let ours = |id: &EnvelopeId| {
+            self.removes.contains(id)
+                || self.removing.contains(id)
+                || self.pending.iter().any(|pending| pending.envelope == *id)
+        };
+        if ids.iter().all(ours) {
+            return;
+        }
+        self.surprise = true;
+        if let Some(flood) = &mut self.flood {
+            // What was read may be from before.
+            flood.again = true;
+        } else if let Some(session) = others.first() {
+            self.start_flood(desk, user, session);
+        }
+    }
+
+    /// Reads the stored messages for a session after a pause.
+    pub(super) fn pause_flood(&mut self, desk: &mut Desk, user: &BareJid, session: &SessionKey) {
+        self.flood = Some(Flood {
+            session: session.clone(),
+            after: None,
+            started_ms: desk.wall_ms,
+            phase: FloodPhase::Paused,
+            again: false,
+            request: None,
+        });
+        // Short: a new home that reads the store sees what waits here.
+        let at = desk.now + desk.config.limits.store_pause / 20;
+        self.arm(desk, user, at);
     }
 
     pub(super) fn load_page(&mut self, desk: &mut Desk, user: &BareJid) {
@@ -89,15 +131,29 @@ impl Mailbox {
             return;
         }
         let last = page.len() < desk.config.limits.offline_page as usize;
+        let mut stopped = false;
         for message in page {
-            flood.after = Some(message.cursor);
             match self.meets(desk, &message.id) {
                 Met::New => {}
-                Met::OnTheWay => continue,
-                Met::BeingWritten => {
-                    flood.again = true;
+                Met::OnTheWay => {
+                    flood.after = Some(message.cursor);
                     continue;
                 }
+                // What stands behind it must not pass it.
+                Met::BeingWritten => {
+                    stopped = true;
+                    break;
+                }
+            }
+            flood.after = Some(message.cursor);
+            // Another home may have stored what this one had already, or a third one.
+            let print = desk.repeats.fingerprint(&message.stanza);
+            if print.is_some_and(|print| {
+                let repeats = &desk.repeats;
+                repeats.has_other(message.stored_at_ms, print, &message.id)
+            }) {
+                self.delete(message.id);
+                continue;
             }
             let targets: Targets =
                 if message.stored_at_ms > flood.started_ms && !sessions.is_empty() {
@@ -112,7 +168,16 @@ impl Mailbox {
             let pending = self.push(desk, Some(message.id), stanza, targets, OnLoss::Store);
             pending.custody = false;
             pending.copy = Copy::Kept;
+            pending.taken_at_ms = message.stored_at_ms;
+            pending.held(desk);
             hand_out(desk, pending);
+        }
+        // Repeats that were found leave the store.
+        self.flush(desk, user);
+        if stopped {
+            flood.phase = FloodPhase::AwaitsWrites;
+            self.flood = Some(flood);
+            return;
         }
         let writes_wait = self
             .pending
@@ -123,6 +188,7 @@ impl Mailbox {
             (true, true, _) => FloodPhase::AwaitsWrites,
             (true, false, _) if !flood.again => {
                 // All that the store has is on its way; a count that was wrong is right now.
+                self.surprise = false;
                 self.stored = self.pending.iter().filter(|p| p.copy == Copy::Kept).count() as u64;
                 return;
             }
@@ -169,9 +235,7 @@ impl Mailbox {
         if pending.copy == Copy::Writing {
             return Met::BeingWritten;
         }
-        if std::mem::take(&mut pending.custody) {
-            desk.receipt(Some(pending.envelope.clone()));
-        }
+        pending.held(desk);
         if pending.copy == Copy::Kept {
             return Met::OnTheWay;
         }
@@ -187,14 +251,18 @@ impl Mailbox {
     pub(super) fn go_on(&mut self, desk: &mut Desk, user: &BareJid) {
         let Some(flood) = &self.flood else { return };
         let room = self.pending.len() <= desk.config.limits.pending_per_user / 2;
-        let written = !self
-            .pending
-            .iter()
-            .any(|p| matches!(p.copy, Copy::Queued | Copy::Writing));
         match flood.phase {
             FloodPhase::Full if room => self.load_page(desk, user),
-            FloodPhase::AwaitsWrites if written => self.load_page(desk, user),
+            FloodPhase::AwaitsWrites if self.writing.is_none() => self.load_page(desk, user),
             _ => {}
+        }
+    }
+
+    /// A write has ended, and another one may have begun.
+    pub(super) fn write_ended(&mut self, desk: &mut Desk, user: &BareJid) {
+        let awaits = |flood: &Flood| flood.phase == FloodPhase::AwaitsWrites;
+        if self.flood.as_ref().is_some_and(awaits) {
+            self.load_page(desk, user);
         }
     }
 }

@@ -10,6 +10,7 @@ mod carbons;
 mod messages;
 mod offline;
 mod presence;
+mod repeats;
 mod roster;
 mod simulation;
 mod takeover;

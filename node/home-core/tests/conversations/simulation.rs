@@ -176,11 +176,7 @@ impl Simulation {
         } else {
             "e2".into()
         };
-        let session = SessionKey {
-            edge,
-            epoch: 1,
-            conn: self.next_conn,
-        };
+        let session = SessionKey::new(edge, 1, self.next_conn);
         let resource = format!("r{}", self.next_conn);
         let full = FullJid::new(&format!("{}/{resource}", user_name(user))).unwrap();
         let mut mirror = SessionMirror::new(full.clone(), 10);
@@ -235,11 +231,7 @@ impl Simulation {
 
     fn peer_sends(&mut self) {
         let (user, peer) = (self.random.below(USERS), self.random.below(3));
-        let holder = SessionKey {
-            edge: "e9".into(),
-            epoch: 1,
-            conn: peer as u64,
-        };
+        let holder = SessionKey::new("e9", 1, peer as u64);
         let envelope = self.envelope(&holder);
         let xml = format!(
             "<message from='p{peer}@r/1' to='{}' type='chat'><body>{}</body></message>",

@@ -321,11 +321,7 @@ impl World {
 
     pub fn bind_at(&mut self, edge: &str, user: &str, resource: &str) -> SessionKey {
         self.next_conn += 1;
-        let session = SessionKey {
-            edge: edge.into(),
-            epoch: 1,
-            conn: self.next_conn,
-        };
+        let session = SessionKey::new(edge, 1, self.next_conn);
         let home = self.home(user);
         let input = Input::Bind {
             session: session.clone(),
@@ -374,11 +370,7 @@ impl World {
     /// A peer's stanza comes for a local user.
     pub fn peer_sends(&mut self, xml: &str) -> EnvelopeId {
         self.peer_seq += 1;
-        let holder = SessionKey {
-            edge: "e9".into(),
-            epoch: 1,
-            conn: 1,
-        };
+        let holder = SessionKey::new("e9", 1, 1);
         let envelope = EnvelopeId {
             holder,
             seq: self.peer_seq,
@@ -390,11 +382,7 @@ impl World {
 
     /// An envelope of the peer's stream that has to come after another one.
     pub fn peer_envelope(&self, seq: u64, after: Option<u64>) -> EnvelopeId {
-        let holder = SessionKey {
-            edge: "e9".into(),
-            epoch: 1,
-            conn: 1,
-        };
+        let holder = SessionKey::new("e9", 1, 1);
         EnvelopeId { holder, seq, after }
     }
 

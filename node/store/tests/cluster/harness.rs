@@ -32,10 +32,13 @@ impl Ground {
         let ca_key = KeyPair::generate().unwrap();
         let ca_certificate = ca.self_signed(&ca_key).unwrap();
         let node_key = KeyPair::generate().unwrap();
-        let node = CertificateParams::new(vec!["localhost".to_owned()])
-            .unwrap()
-            .signed_by(&node_key, &Issuer::from_params(&ca, &ca_key))
-            .unwrap();
+        let node = CertificateParams::new(vec![
+            "localhost".to_owned(),
+            entente_store::MEMBER_NAME.to_owned(),
+        ])
+        .unwrap()
+        .signed_by(&node_key, &Issuer::from_params(&ca, &ca_key))
+        .unwrap();
         for (name, pem) in [
             ("ca.pem", ca_certificate.pem()),
             ("node.pem", node.pem()),

@@ -58,7 +58,8 @@ async fn a_cluster_lives_through_everything() {
         gaps.len()
     );
     hang_the_leader(&nodes).await;
-    a_learner_replaces_a_dead_voter(&ground, &mut nodes).await;
+    a_newcomer_joins_without_the_founder(&ground, &mut nodes).await;
+    a_learner_replaces_a_dead_voter(&mut nodes).await;
     everybody_dies(&mut nodes).await;
     a_lost_disk_joins_again(&ground, &mut nodes).await;
     a_member_is_removed(&mut nodes).await;
@@ -276,10 +277,19 @@ async fn hang_the_leader(nodes: &[Node]) {
     all_there(nodes, "h@x", &acked).await;
 }
 
-async fn a_learner_replaces_a_dead_voter(ground: &Ground, nodes: &mut Vec<Node>) {
-    let mut fourth = ground.node("n4", &[&nodes[0], &nodes[1], &nodes[2]]);
-    eprintln!("n4 joined in {:?}", fourth.start().await);
+/// Through a member that is known by a name which its certificate does not have.
+async fn a_newcomer_joins_without_the_founder(ground: &Ground, nodes: &mut Vec<Node>) {
+    nodes[0].kill().await;
+    let mut fourth = ground.node("n4", &[&nodes[0], &nodes[1]]);
+    eprintln!(
+        "n4 joined without the founder in {:?}",
+        fourth.start().await
+    );
     nodes.push(fourth);
+    nodes[0].start().await;
+}
+
+async fn a_learner_replaces_a_dead_voter(nodes: &mut [Node]) {
     let status = nodes[3].status().await;
     assert_eq!(
         (status.voters.as_str(), status.learners.as_str()),

@@ -29,7 +29,8 @@ pub(crate) fn run(arguments: &[String]) {
         Bootstrap::Join {
             peers: seeds
                 .iter()
-                .map(|port| format!("localhost:{port}"))
+                // The certificate has no such name.
+                .map(|port| format!("127.0.0.1:{port}"))
                 .collect(),
         }
     };

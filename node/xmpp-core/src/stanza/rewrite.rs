@@ -26,7 +26,7 @@ impl Stanza {
         let mut out = BytesMut::with_capacity(
             self.bytes.len() + added(from) + added(to) + lang.map_or(0, |l| escaped_len(l) + 12),
         );
-        let mut head = self.head.clone();
+        let mut head = Head::clone(&self.head);
         let first_tag = FirstTag::of(&self.bytes);
         out.put_u8(b'<');
         out.put_slice(self.kind().as_str().as_bytes());

@@ -34,6 +34,8 @@ pub(super) struct Acks {
     /// When the oldest unanswered question went out.
     asked: Option<Instant>,
     owed: Option<OwedAnswer>,
+    /// The `h` of our last answer on this stream.
+    told: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +58,7 @@ impl Acks {
             received,
             asked: None,
             owed: None,
+            told: None,
         }
     }
 
@@ -93,8 +96,7 @@ impl Acks {
     pub(super) fn on_question(&mut self, now: Instant, out: &mut BytesMut) {
         let missing = self.received.unhandled();
         if missing == 0 {
-            self.owed = None;
-            write_ack(out, self.received.h());
+            self.answer(out);
         } else {
             // A second question before the first answer asks about more, by the old deadline.
             let deadline = self.owed.map_or(now + ANSWER_WITHIN, |owed| owed.deadline);
@@ -152,7 +154,20 @@ impl Acks {
     /// Answers with the receipts that there are.
     pub(super) fn answer(&mut self, out: &mut BytesMut) {
         self.owed = None;
+        self.told = Some(self.received.h());
         write_ack(out, self.received.h());
+    }
+
+    /// The last answer before the end: nothing if the peer knows of all receipts already.
+    pub(super) fn answer_finally(&mut self, out: &mut BytesMut) {
+        if self.owed.is_some() || self.told.unwrap_or_default() != self.received.h() {
+            self.answer(out);
+        }
+    }
+
+    /// Whether something was sent that the peer has not acknowledged.
+    pub(super) fn awaits_answer(&self) -> bool {
+        !self.sent.is_empty()
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Flow {
     uncounted: u64,
     /// Until when the peer's closing tag is awaited; ours is out.
     pub(super) closing: Option<Instant>,
+    /// The stream will be closed as soon as everything that was taken has its receipt, or then.
+    pub(super) leaving: Option<Instant>,
     /// Stanzas that can no longer be sent on this stream.
     late: Vec<Unacked>,
 }
@@ -38,6 +40,31 @@ impl Flow {
     /// Keeps what can no longer be sent.
     pub(super) fn keep(&mut self, unacked: Unacked) {
         self.late.push(unacked);
+    }
+
+    /// Whether a stanza that comes in is not ours to take: our last `<a/>` and our closing tag are
+    /// out, and the peer, who does not find it in the `h`, has to send it on another stream. A peer
+    /// without acknowledgements believes that it is delivered: then it is taken till the end.
+    pub(super) fn refuses(&self) -> bool {
+        self.closing.is_some() && self.acks.is_some()
+    }
+
+    /// Whether the time of [`Self::leaving`] has come.
+    pub(super) fn may_leave(&self, now: Instant) -> bool {
+        let settled = self.uncounted == 0 && self.unhandled() == 0;
+        self.closing.is_none() && self.leaving.is_some_and(|until| settled || until <= now)
+    }
+
+    /// Our closing tag, after the last `<a/>`; the peer's is awaited until then.
+    pub(super) fn close(&mut self, wire: &mut Wire, until: Instant) {
+        if self.closing.is_none()
+            && let Some(acks) = &mut self.acks
+        {
+            acks.answer_finally(&mut wire.out);
+        }
+        wire.put_close();
+        self.leaving = None;
+        self.closing.get_or_insert(until);
     }
 
     pub(super) fn received(&mut self) {

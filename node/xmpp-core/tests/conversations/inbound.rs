@@ -8,8 +8,8 @@ use bytes::{Bytes, BytesMut};
 use entente_xmpp_core::dialback::{DialbackOutcome, DialbackSecret};
 use entente_xmpp_core::error::{StanzaCondition, StreamCondition};
 use entente_xmpp_core::stream::{
-    AuthMethod, CloseReason, InboundAnswer, InboundConfig, InboundInput, InboundOutput,
-    InboundRequest, InboundStream, RequestId, TlsPolicy,
+    AuthMethod, CloseReason, InboundAnswer, InboundConfig, InboundDeadline, InboundInput,
+    InboundOutput, InboundRequest, InboundStream, RequestId, TlsPolicy,
 };
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -543,4 +543,57 @@ fn pairs_are_bounded() {
     talk.send(&db_result("k"));
     let got = talk.send("<db:result from='b.example' to='example.com'>k</db:result>");
     assert!(got.contains("<resource-constraint "), "{got}");
+}
+
+#[test]
+fn a_farewell_acknowledges_all_that_was_taken_and_takes_nothing_more() {
+    let mut talk = Talk::authenticated(config());
+    talk.send("<enable xmlns='urn:xmpp:sm:3'/>");
+    let message = "<message from='a@peer.example' to='b@example.com'/>";
+    talk.send(message);
+    assert_eq!(talk.input(InboundInput::Leave), "", "a receipt is to come");
+    talk.send(message);
+    assert_eq!(talk.input(InboundInput::Handled(1)), "", "another came");
+    assert_eq!(
+        talk.input(InboundInput::Handled(1)),
+        "<a xmlns='urn:xmpp:sm:3' h='2'/></stream:stream>"
+    );
+    talk.outputs.clear();
+    // The peer does not find this one in the `h`: it sends it again.
+    assert_eq!(talk.send(message), "");
+    assert!(talk.outputs.is_empty());
+    assert_eq!(talk.send("</stream:stream>"), "");
+    assert!(matches!(
+        talk.outputs.back(),
+        Some(InboundOutput::Closed(CloseReason::Clean))
+    ));
+}
+
+#[test]
+fn a_farewell_hears_a_peer_without_acknowledgements_to_its_end() {
+    let mut talk = Talk::authenticated(config());
+    let message = "<message from='a@peer.example' to='b@example.com'/>";
+    talk.send(message);
+    talk.outputs.clear();
+    assert_eq!(talk.input(InboundInput::Leave), "");
+    assert_eq!(talk.input(InboundInput::Handled(1)), "</stream:stream>");
+    talk.send(message);
+    assert!(matches!(
+        talk.outputs.back(),
+        Some(InboundOutput::Stanza(_))
+    ));
+}
+
+#[test]
+fn a_farewell_does_not_wait_for_receipts_for_ever() {
+    let mut talk = Talk::authenticated(config());
+    talk.send("<message from='a@peer.example' to='b@example.com'/>");
+    talk.input(InboundInput::Leave);
+    let (at, why) = talk.stream.next_deadline().unwrap();
+    assert_eq!(
+        (at - talk.now, why),
+        (Duration::from_secs(2), InboundDeadline::Farewell)
+    );
+    talk.now = at;
+    assert_eq!(talk.input(InboundInput::Timeout), "</stream:stream>");
 }

@@ -10,6 +10,7 @@
 )]
 
 mod client_authentication;
+mod client_farewell;
 mod client_session;
 mod client_support;
 mod inbound;

@@ -37,6 +37,10 @@ pub struct ClientConfig {
     pub ack_timeout: Duration,
     /// How long the client's closing tag is awaited after ours.
     pub close_timeout: Duration,
+    /// Farewell, first step: how long receipts for what the client sent are awaited.
+    pub farewell_receipts: Duration,
+    /// Farewell, second step: how long the client's last acknowledgement is awaited.
+    pub farewell_answer: Duration,
     /// Failed SASL attempts before the stream is closed; RFC 6120 section 6.4.5 wants 2 to 5
     /// retries.
     pub max_authentication_tries: u8,
@@ -63,6 +67,8 @@ impl ClientConfig {
             idle_timeout: Duration::from_secs(900),
             ack_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(3),
+            farewell_receipts: Duration::from_secs(2),
+            farewell_answer: Duration::from_secs(2),
             max_authentication_tries: 3,
             queue: QueueLimits::default(),
             resumption: Duration::from_secs(300),
@@ -94,6 +100,11 @@ pub enum ClientInput {
     /// End the stream: with an error at once; without one, after the client closed its side too
     /// or a short time passed.
     Close(Option<StreamError>),
+    /// End the stream with an error, but let both sides know first what the other has: no stanza is
+    /// taken any more, receipts for those taken are awaited and acknowledged, the client is asked
+    /// what it has. Bounded by `farewell_receipts` and `farewell_answer`; without a session, or
+    /// with nothing open, the end comes at once.
+    Leave(StreamError),
     /// The client closed the connection, or reading or writing failed.
     Eof,
     /// The instant of `poll_timeout` has come.
@@ -190,4 +201,6 @@ pub enum ClientDeadline {
     AckWait,
     /// The client did not close its side.
     Close,
+    /// Receipts, or the client's last acknowledgement, did not come before the farewell's end.
+    Farewell,
 }

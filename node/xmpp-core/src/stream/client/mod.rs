@@ -7,6 +7,7 @@
 //! ```
 
 mod authentication;
+mod farewell;
 mod features;
 mod interface;
 mod negotiation;
@@ -82,6 +83,7 @@ impl ClientStream {
                 if let State::Session(session) = &mut self.state {
                     session.handled(count, &mut self.shared);
                 }
+                self.take_leave();
             }
             ClientInput::TlsEstablished(channel) => self.step(|state, shared| match state {
                 State::HandshakingTls(handshaking) => handshaking.established(channel, shared),
@@ -103,6 +105,13 @@ impl ClientStream {
                 _ => shared.close(),
             }),
             ClientInput::Close(Some(error)) => self.fail(Box::new(error)),
+            ClientInput::Leave(error) => match &mut self.state {
+                State::Session(session) => {
+                    session.leave(Box::new(error), &self.shared);
+                    self.take_leave();
+                }
+                _ => self.fail(Box::new(error)),
+            },
             ClientInput::Eof => self.end(CloseReason::Eof),
             ClientInput::Timeout => self.timeout(now),
         }
@@ -118,7 +127,10 @@ impl ClientStream {
                 return None;
             }
             let frame = match self.shared.wire.next_frame() {
-                Ok(frame) => frame?,
+                Ok(Some(frame)) => frame,
+                // The last frame may have been the answer that a farewell waits for.
+                Ok(None) if self.take_leave() => continue,
+                Ok(None) => return None,
                 Err(error) => {
                     self.fail(error);
                     continue;
@@ -177,6 +189,17 @@ impl ClientStream {
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         self.reads()
+    }
+
+    /// Whether nothing is taken from the client any more: outputs bring no stanzas, and reading on
+    /// is only for its acknowledgements.
+    #[must_use]
+    pub fn is_leaving(&self) -> bool {
+        match &self.state {
+            State::Session(session) => session.is_leaving(),
+            State::Closed(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether the client acknowledges stanzas: then [`ClientOutput::Delivered`] reports each
@@ -293,9 +316,24 @@ impl ClientStream {
                     session.answer(&mut self.shared);
                 }
                 (ClientDeadline::Close, _) => self.end(CloseReason::CloseTimeout),
+                (ClientDeadline::Farewell, _) => {
+                    self.take_leave();
+                }
                 _ => self.fail(StreamCondition::ConnectionTimeout.into()),
             }
         }
+    }
+
+    /// The next step of a farewell; whether that was the last.
+    fn take_leave(&mut self) -> bool {
+        let State::Session(session) = &mut self.state else {
+            return false;
+        };
+        let Some(error) = session.take_leave(&mut self.shared) else {
+            return false;
+        };
+        self.fail(error);
+        true
     }
 
     fn fail(&mut self, error: Box<StreamError>) {

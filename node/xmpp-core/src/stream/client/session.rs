@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::farewell::{Farewell, Now};
 use super::shared::Shared;
 use super::{ClientDeadline, ClientOutput, ResumedState, State};
 use crate::element::Element;
@@ -32,6 +33,7 @@ pub(super) struct Session {
     ping: Option<String>,
     /// Until when the client's closing tag is awaited; ours is out.
     closing: Option<Instant>,
+    farewell: Option<Box<Farewell>>,
     /// Stanzas that came to be sent after that.
     late: Vec<Unacked>,
     /// Whether the stream ended in a way after which the client may come back to it.
@@ -59,6 +61,7 @@ impl Session {
             probed: None,
             ping: None,
             closing: None,
+            farewell: None,
             late: Vec::new(),
             resumable: false,
         }
@@ -107,8 +110,8 @@ impl Session {
 
     /// Writes a stanza, or gives it back when too many wait for acknowledgement.
     pub(super) fn send(&mut self, unacked: Unacked, shared: &mut Shared) -> Result<(), Unacked> {
-        if self.closing.is_some() {
-            // Nothing follows our closing tag.
+        if self.closing.is_some() || self.farewell.as_ref().is_some_and(|f| f.keeps_back()) {
+            // Nothing follows our closing tag, or our last question.
             self.late.push(unacked);
             return Ok(());
         }
@@ -171,6 +174,44 @@ impl Session {
         State::Session(self)
     }
 
+    /// Ends the stream in the order of [`super::farewell`].
+    pub(super) fn leave(&mut self, error: Box<StreamError>, shared: &Shared) {
+        if self.closing.is_none() && self.farewell.is_none() {
+            let until = shared.wire.now + shared.config.farewell_receipts;
+            self.farewell = Some(Box::new(Farewell::new(error, until)));
+        }
+    }
+
+    /// Whether nothing is taken from the client any more.
+    pub(super) fn is_leaving(&self) -> bool {
+        self.farewell.is_some()
+    }
+
+    /// Takes the next step of a farewell, if it is time; the error when it is over.
+    pub(super) fn take_leave(&mut self, shared: &mut Shared) -> Option<Box<StreamError>> {
+        let farewell = self.farewell.as_mut()?;
+        let unhandled =
+            self.uncounted > 0 || self.acks.as_ref().is_some_and(|acks| acks.unhandled() > 0);
+        let unacked = self.acks.as_ref().is_some_and(Acks::awaits_answer);
+        let now = shared.wire.now;
+        match farewell.next(now, unhandled, unacked) {
+            Now::Wait => return None,
+            Now::Ask => {
+                farewell.asked(now + shared.config.farewell_answer);
+                if let Some(acks) = &mut self.acks {
+                    acks.answer_finally(&mut shared.wire.out);
+                    acks.ask(now, &mut shared.wire.out);
+                }
+                return None;
+            }
+            Now::End => {}
+        }
+        if let Some(acks) = &mut self.acks {
+            acks.answer_finally(&mut shared.wire.out);
+        }
+        self.farewell.take().map(|farewell| farewell.into_error())
+    }
+
     pub(super) fn next_deadline(&self, shared: &Shared) -> Option<(Instant, ClientDeadline)> {
         if let Some(closing) = self.closing {
             return Some((closing, ClientDeadline::Close));
@@ -184,6 +225,10 @@ impl Session {
                 ClientDeadline::Probe,
             ),
             (Some(heard + config.idle_timeout), ClientDeadline::Idle),
+            (
+                self.farewell.as_ref().map(|farewell| farewell.deadline()),
+                ClientDeadline::Farewell,
+            ),
             (
                 self.acks.as_ref().and_then(Acks::answer_deadline),
                 ClientDeadline::AckAnswer,
@@ -227,6 +272,9 @@ impl Session {
     }
 
     fn on_stanza(&mut self, stanza: Stanza, shared: &mut Shared) -> Result<Next, Box<StreamError>> {
+        if self.is_leaving() {
+            return Ok(Next::Go);
+        }
         // RFC 6120 section 8.1.2.1: `from` is absent, or the client's own, bare or full.
         let own = match stanza.from() {
             None => stanza.fault() != Some(StanzaFault::MalformedFrom),

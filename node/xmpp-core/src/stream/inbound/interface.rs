@@ -38,6 +38,8 @@ pub struct InboundConfig {
     pub ack_timeout: Duration,
     /// How long the peer's closing tag is awaited after ours.
     pub close_timeout: Duration,
+    /// How long a farewell waits for the receipts of what the peer sent.
+    pub farewell_receipts: Duration,
     /// Domain pairs, authenticated or being verified, on one stream.
     pub max_pairs: usize,
     /// How much may wait for acknowledgement (bidirectional streams).
@@ -60,6 +62,7 @@ impl InboundConfig {
             idle_timeout: Duration::from_secs(3600),
             ack_timeout: Duration::from_secs(60),
             close_timeout: Duration::from_secs(3),
+            farewell_receipts: Duration::from_secs(2),
             max_pairs: 64,
             queue: QueueLimits::default(),
         }
@@ -88,6 +91,10 @@ pub enum InboundInput {
     Handled(u64),
     /// End the stream, at once with an error, in order without.
     Close(Option<StreamError>),
+    /// End the stream in order at the first moment at which everything that the peer sent has its
+    /// receipt, or after `farewell_receipts`. What a peer with acknowledgements sends after our last
+    /// one is dropped: it is for the peer to send again. One without is heard until its closing tag.
+    Leave,
     /// The peer closed the connection, or reading or writing failed.
     Eof,
     /// The instant of `poll_timeout` has come.
@@ -182,4 +189,6 @@ pub enum InboundDeadline {
     AckWait,
     /// The peer did not close its side.
     Close,
+    /// Receipts did not come before the farewell's end.
+    Farewell,
 }

@@ -151,6 +151,13 @@ impl InboundStream {
             InboundInput::Send { stanza, token } => self.send(Unacked { stanza, token }),
             InboundInput::Handled(count) => {
                 self.shared.flow.handled(count, &mut self.shared.wire);
+                self.take_leave();
+            }
+            InboundInput::Leave => {
+                let shared = &mut self.shared;
+                let until = shared.wire.now + shared.config.farewell_receipts;
+                shared.flow.leaving.get_or_insert(until);
+                self.take_leave();
             }
             InboundInput::Close(None) => self.close(),
             InboundInput::Close(Some(error)) => self.fail(Box::new(error)),
@@ -219,6 +226,7 @@ impl InboundStream {
                 Some(shared.wire.heard + shared.config.idle_timeout),
                 InboundDeadline::Idle,
             ),
+            (shared.flow.leaving, InboundDeadline::Farewell),
             (
                 acks.and_then(Acks::answer_deadline),
                 InboundDeadline::AckAnswer,
@@ -235,6 +243,12 @@ impl InboundStream {
     #[must_use]
     pub fn wants_bytes(&self) -> bool {
         matches!(self.state, State::AwaitingHeader(_) | State::Open(_))
+    }
+
+    /// Whether the stream is over: what [`Self::poll_output`] still gives says so.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
     }
 
     /// Whether the peer acknowledges stanzas (on a bidirectional stream).
@@ -290,13 +304,18 @@ impl InboundStream {
         self.step(|state, shared| match state {
             State::Closed => State::Closed,
             State::Open(open) if !shared.pairs.is_empty() => {
-                shared.wire.put_close();
                 let until = shared.wire.now + shared.config.close_timeout;
-                shared.flow.closing.get_or_insert(until);
+                shared.flow.close(&mut shared.wire, until);
                 State::Open(open)
             }
             _ => shared.close(),
         });
+    }
+
+    fn take_leave(&mut self) {
+        if self.shared.flow.may_leave(self.shared.wire.now) {
+            self.close();
+        }
     }
 
     fn timeout(&mut self, now: Instant) {
@@ -308,7 +327,7 @@ impl InboundStream {
                 InboundDeadline::AckAnswer => self.shared.flow.answer(&mut self.shared.wire),
                 InboundDeadline::Close => self.end(CloseReason::CloseTimeout),
                 // Peers open a new stream when they need one: not an error.
-                InboundDeadline::Idle => self.close(),
+                InboundDeadline::Idle | InboundDeadline::Farewell => self.close(),
                 InboundDeadline::Authentication | InboundDeadline::AckWait => {
                     self.fail(StreamCondition::ConnectionTimeout.into());
                 }

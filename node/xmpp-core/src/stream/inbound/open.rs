@@ -350,6 +350,9 @@ fn on_stanza(stanza: Stanza, shared: &mut Shared) -> Result<(), Box<StreamError>
     if !shared.pairs.contains(from.domain(), to.domain()) {
         return Err(StreamCondition::InvalidFrom.into());
     }
+    if shared.flow.refuses() {
+        return Ok(());
+    }
     shared.flow.received();
     shared.outputs.push_back(InboundOutput::Stanza(stanza));
     Ok(())

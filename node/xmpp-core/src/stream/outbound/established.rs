@@ -41,6 +41,9 @@ impl Shared {
         if to.domain() != &*self.config.local {
             return Err(StreamCondition::HostUnknown.into());
         }
+        if self.flow.refuses() {
+            return Ok(());
+        }
         self.last_stanza = self.wire.now;
         self.flow.received();
         self.outputs.push_back(OutboundOutput::Stanza(stanza));

@@ -364,9 +364,8 @@ impl OutboundStream {
         match self.state {
             State::Closed => {}
             State::Established | State::Ready => {
-                shared.wire.put_close();
                 let until = shared.wire.now + shared.config.close_timeout;
-                shared.flow.closing.get_or_insert(until);
+                shared.flow.close(&mut shared.wire, until);
             }
             _ => self.state = shared.give_up(OutboundError::Local),
         }
