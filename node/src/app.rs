@@ -16,22 +16,27 @@ use entente_xmpp_core::stream::ClientConfig as ClientStreamConfig;
 use tokio::sync::{mpsc, watch};
 
 use crate::admin::{Admin, AdminState};
-use crate::client::{ClientService, Resumable};
+use crate::client::{ClientService, Resumable, SessionLimits};
 use crate::clock::{now, wall};
 use crate::config::Config;
 use crate::dns::Dns;
-use crate::fabric::{Connections, Item, Switchboard, follow, shard, store_worker};
+use crate::drain::{self, Drain, Manner};
+use crate::fabric::{Connections, Item, Switchboard, follow, shard, store_worker, stored};
+use crate::gateway::{GatewayParts, Gateways};
 use crate::net::Admission;
 use crate::phase::{Phase, PhaseControl};
 use crate::secrets::Secrets;
-use crate::tls::{DomainCertificates, PeerTrust, proof};
+use crate::sip::{SipParts, SipService};
+use crate::tls::{DomainCertificates, PeerTrust, SipCertificates, proof};
 use crate::xmpp::XmppService;
 use crate::{lease, secrets, storage};
 
+/// How long frames for other nodes may take to leave, on a stop.
+const FLUSH: Duration = Duration::from_secs(2);
+/// How long the others get to hear that this node leaves.
+const LEAVE: Duration = Duration::from_secs(3);
 /// How long the store may take to close.
 const STORE_PATIENCE: Duration = Duration::from_secs(1);
-/// How long clients and peers get to finish on a stop.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Why a node could not start. Each says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +73,10 @@ pub(crate) enum AppError {
     },
     #[error("xmpp: {0}")]
     Xmpp(#[from] crate::xmpp::XmppError),
+    #[error("sip: {0}")]
+    Sip(#[from] crate::sip::SipError),
+    #[error("the SIP gateway: {0}")]
+    Gateway(#[from] crate::gateway::NoRandomness),
 }
 
 /// A running node.
@@ -78,14 +87,15 @@ pub(crate) struct App {
     store: Store,
     switchboard: Arc<Switchboard>,
     phase: PhaseControl,
+    drain: Drain,
     certificates: DomainCertificates,
     trust: PeerTrust,
     xmpp: Arc<XmppService>,
+    sip: Option<Sip>,
     stop: watch::Sender<bool>,
     facts: MemberFacts,
     files: secrets::IdentityFiles,
     started: Instant,
-    _dns: Arc<Dns>,
 }
 
 impl App {
@@ -121,7 +131,7 @@ impl App {
 
         let (stop, stopped) = watch::channel(false);
         let switchboard = start_homes(&config, &membership, &store, started, stopped);
-        let mesh = start_mesh(&config, &secrets, &membership, &switchboard).await?;
+        let mesh = start_mesh(&config, &secrets, &membership, &switchboard, &store).await?;
 
         let xmpp = XmppService::new(
             &config.xmpp,
@@ -142,6 +152,18 @@ impl App {
                 tokio::spawn(Arc::clone(&xmpp).listen(address, true, phase.open()));
             }
         }
+        let sip = start_sip(&config, &secrets, &membership, &switchboard, &store)?;
+        if let Some(sip) = sip
+            .as_ref()
+            .filter(|_| config.node.roles.contains(Roles::SIP))
+        {
+            for &address in &config.sip.listen {
+                tokio::spawn(Arc::clone(&sip.service).listen(address, true, phase.open()));
+            }
+            for &address in &config.sip.tcp_listen {
+                tokio::spawn(Arc::clone(&sip.service).listen(address, false, phase.open()));
+            }
+        }
         let clients = client_service(&config, &secrets, &switchboard, &store, &certificates);
         if config.node.roles.contains(Roles::CLIENT) {
             for &address in &config.client.listen {
@@ -153,6 +175,16 @@ impl App {
         }
         let isolated = isolated(phase.phase());
         let dns = Arc::new(Dns::start(&config, &membership, isolated)?);
+        let parts = drain::Parts {
+            membership: Arc::clone(&membership),
+            phase: phase.clone(),
+            connections: Arc::clone(&switchboard.connections),
+            xmpp: Arc::clone(&xmpp),
+            sip: sip.as_ref().map(|sip| Arc::clone(&sip.service)),
+            gateways: sip.as_ref().map(|sip| Arc::clone(&sip.gateways)),
+            dns: Arc::clone(&dns),
+        };
+        let drain = Drain::start(&config.drain, parts);
 
         let app = Self {
             facts: MemberFacts {
@@ -166,12 +198,13 @@ impl App {
             store,
             switchboard,
             phase,
+            drain,
             certificates,
             trust,
             xmpp,
+            sip,
             stop,
             started,
-            _dns: Arc::clone(&dns),
         };
         app.until_leased().await;
         app.phase.started();
@@ -221,6 +254,15 @@ impl App {
                     .chain(&self.config.xmpp.direct_tls_listen),
             );
         }
+        if roles.contains(Roles::SIP) {
+            addresses.extend(
+                self.config
+                    .sip
+                    .listen
+                    .iter()
+                    .chain(&self.config.sip.tcp_listen),
+            );
+        }
         for address in addresses {
             let mut target = *address;
             if target.ip().is_unspecified() {
@@ -247,7 +289,9 @@ impl App {
             store: self.store.clone(),
             switchboard: Arc::clone(&self.switchboard),
             phase: self.phase.clone(),
+            drain: self.drain.clone(),
             xmpp: Arc::clone(&self.xmpp),
+            sip: self.sip.as_ref().map(|sip| Arc::clone(&sip.service)),
             clients,
             dns,
             certificates: self
@@ -307,30 +351,33 @@ impl App {
             }
         }
         self.xmpp.set_policy(Arc::clone(&config.federation));
+        if let Some(sip) = &self.sip {
+            sip.reload(config);
+        }
         crate::logging::set_level(&config.log.level);
         tracing::info!("reloaded: certificates, trusted CAs, federation policy, log level");
     }
 
-    /// Takes the node down: out of DNS, clients and peers closed in order, users handed over.
+    /// Takes the node down: out of DNS, users handed over, clients and peers closed in order, unless a
+    /// drain has done so; then the links to the other nodes. Every step has its bound, so a stop is
+    /// bounded by their sum.
     pub(crate) async fn stop(self) {
         tracing::info!("stopping");
-        self.phase.set_draining(true);
-        self.membership.drain();
-        close_connections(&self.switchboard.connections);
-        let emptied = async {
-            self.xmpp.drain().await;
-            while self.switchboard.connections.count() > 0 {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
+        let manner = if self.config.drain.patient_stop {
+            Manner::Patient
+        } else {
+            Manner::Quick
         };
-        if tokio::time::timeout(STOP_PATIENCE, emptied).await.is_err() {
-            tracing::warn!(
-                connections = self.switchboard.connections.count(),
-                "not everything closed in time"
-            );
+        self.drain.begin(manner).await;
+        tokio::select! {
+            () = self.drain.drained() => {}
+            () = impatience() => {
+                self.drain.begin(Manner::Quick).await;
+                self.drain.drained().await;
+            }
         }
-        self.mesh.flush(Duration::from_secs(2)).await;
-        if tokio::time::timeout(Duration::from_secs(3), self.membership.leave())
+        self.mesh.flush(FLUSH).await;
+        if tokio::time::timeout(LEAVE, self.membership.leave())
             .await
             .is_err()
         {
@@ -338,12 +385,86 @@ impl App {
         }
         self.stop.send_replace(true);
         self.mesh.shutdown().await;
-        // In a cluster the engine waits some ten seconds; what was acknowledged is on disk anyway.
         if let Ok(Err(error)) = tokio::time::timeout(STORE_PATIENCE, self.store.shutdown()).await {
             tracing::warn!(%error, "the store did not close cleanly");
         }
         tracing::info!("stopped");
     }
+}
+
+/// A second signal to stop.
+async fn impatience() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            terminate.recv().await;
+        }
+        Err(_) => std::future::pending().await,
+    }
+}
+
+/// SIP federation, where it is on.
+struct Sip {
+    service: Arc<SipService>,
+    gateways: Arc<Gateways>,
+    trust: PeerTrust,
+}
+
+impl Sip {
+    /// SIGHUP: as for XMPP.
+    fn reload(&self, config: &Config) {
+        match proof::load_anchors(config.sip.trusted_ca_file.as_deref()) {
+            Ok(anchors) => self.trust.replace(anchors),
+            Err(error) => {
+                tracing::error!(%error, "trusted CAs of SIP were not reloaded; the old ones stay")
+            }
+        }
+        if let Err(error) = self.service.reload(&config.sip, &config.domains) {
+            tracing::error!(%error, "certificates of SIP were not reloaded; the old ones stay");
+        }
+        self.service.set_policy(Arc::clone(&config.federation));
+        self.gateways.set_policy(&config.federation);
+    }
+}
+
+/// Every node of a cluster with SIP has the service, for its users' requests; whether it listens is a
+/// matter of its role.
+fn start_sip(
+    config: &Config,
+    secrets: &Secrets,
+    membership: &MembershipHandle,
+    switchboard: &Arc<Switchboard>,
+    store: &Store,
+) -> Result<Option<Sip>, AppError> {
+    if !config.sip.is_on() {
+        return Ok(None);
+    }
+    let trust = PeerTrust::new(proof::load_anchors(config.sip.trusted_ca_file.as_deref())?);
+    let service = SipService::new(SipParts {
+        config: config.sip.clone(),
+        resolvers: config.xmpp.resolver.clone(),
+        policy: Arc::clone(&config.federation),
+        domains: config.domains.keys().cloned().collect(),
+        switchboard: Arc::clone(switchboard),
+        certificates: SipCertificates::load(&config.sip, &config.domains, trust.clone())?,
+        secret: secrets.sip,
+        epoch: membership.generation,
+    })?;
+    switchboard.connect_sip(Arc::clone(&service) as Arc<dyn crate::fabric::SipPart>);
+    let gateways = Gateways::start(&GatewayParts {
+        config: config.sip.clone(),
+        policy: Arc::clone(&config.federation),
+        secret: secrets.sip,
+        switchboard: Arc::clone(switchboard),
+        sip: Arc::clone(&service),
+        store: store.clone(),
+        shards: shard::shard_count(),
+    })?;
+    Ok(Some(Sip {
+        service,
+        gateways,
+        trust,
+    }))
 }
 
 /// The name that other nodes use for this one, and its address.
@@ -387,6 +508,11 @@ fn probe_listeners(config: &Config) -> Result<(), AppError> {
         .listen
         .iter()
         .chain(&config.xmpp.direct_tls_listen);
+    if config.node.roles.contains(Roles::SIP) {
+        for &address in config.sip.listen.iter().chain(&config.sip.tcp_listen) {
+            crate::net::listen::bind(address, "SIP federation")?;
+        }
+    }
     if config.node.roles.contains(Roles::CLIENT) {
         for &address in clients {
             crate::net::listen::bind(address, "clients")?;
@@ -455,6 +581,8 @@ fn home_config(
             sessions_per_user: config.limits.sessions_per_user as usize,
             roster_entries: config.limits.roster_items as usize,
             offline_messages: u64::from(config.limits.offline_messages),
+            repeats: config.limits.repeats,
+            repeat_window: config.limits.repeat_window,
             ..Limits::default()
         },
     }
@@ -498,6 +626,7 @@ fn start_homes(
         );
         tokio::spawn(driver.run());
     }
+    tokio::spawn(stored::watch(store.clone(), Arc::clone(&switchboard)));
     switchboard
 }
 
@@ -506,6 +635,7 @@ async fn start_mesh(
     secrets: &Secrets,
     membership: &Arc<MembershipHandle>,
     switchboard: &Arc<Switchboard>,
+    store: &Store,
 ) -> Result<Mesh, AppError> {
     let mesh_config = MeshConfig {
         local: config.node.id.clone(),
@@ -517,6 +647,7 @@ async fn start_mesh(
     let handler = Arc::new(follow::NodeSide {
         membership: Arc::clone(membership),
         switchboard: Arc::clone(switchboard),
+        store: store.clone(),
     });
     let (mesh, inbound): (Mesh, mpsc::Receiver<_>) =
         Mesh::start(mesh_config, membership.view(), handler).await?;
@@ -562,7 +693,10 @@ fn client_service(
             config.client.max_unauthenticated_per_address,
         ),
         resumable: Resumable::default(),
-        custody_stanzas: config.limits.custody_stanzas,
+        session: SessionLimits {
+            custody_stanzas: config.limits.custody_stanzas,
+            repeat_window: config.limits.repeat_window,
+        },
         random: ring::rand::SystemRandom::new(),
     })
 }
@@ -602,8 +736,8 @@ async fn close_when_isolated(mut phase: watch::Receiver<Phase>, connections: Arc
     }
 }
 
-/// Asks every connection to close in order.
-pub(crate) fn close_connections(connections: &Connections) {
+/// Ends every connection at once.
+fn close_connections(connections: &Connections) {
     for inbox in connections.all() {
         let _gone = inbox.push(Item::Shutdown);
     }

@@ -31,13 +31,23 @@ pub(crate) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Other organisations' servers: connections, pace, what waits, the last error.
+    Peers {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Exit 0 when the node is ready, 1 with the reasons when it is not (for health checks).
     Ready,
-    /// Take the node out of DNS, hand its users over, then close; it keeps running.
+    /// Take the node out of DNS, wait until resolvers have forgotten it, hand its users over, then close
+    /// its streams; it keeps running.
     Drain {
-        /// Wait until the drain is complete.
+        /// Wait until the drain is complete, showing its steps and what is left.
         #[arg(long)]
         wait: bool,
+        /// Do not wait until resolvers have forgotten the node.
+        #[arg(long)]
+        now: bool,
     },
     /// End a drain.
     Undrain,

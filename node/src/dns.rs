@@ -3,15 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use entente_cluster::{ClusterView, Member, MembershipHandle, Roles};
+use entente_cluster::{ClusterView, Member, MembershipHandle, Roles, Standing};
 use entente_dns_publisher::{
-    Announcement, DnsConfig as ServerConfig, DnsError, DnsHandle, DnsName, DnsServer, NameError,
-    NameServer, Network, NetworkError, PublishMode, PublishModes, PublishPlan, PublishedNode,
-    Publisher, PublisherInputs, RrlConfig, ScheduleConfig, Service, ServicePorts, Services,
+    Announcement, DnsConfig as ServerConfig, DnsError, DnsHandle, DnsName, DnsServer, ModeRule,
+    NameError, NameServer, Network, NetworkError, PublishMode, PublishModes, PublishPlan,
+    PublishedNode, Publisher, PublisherInputs, RecordData, RrlConfig, ScheduleConfig, Service,
+    ServicePorts, Services, View,
 };
 use tokio::sync::watch;
 
 use crate::config::{Config, DnsMode};
+use crate::drain::Naming;
 
 /// Why the publisher can't start.
 #[derive(Debug, thiserror::Error)]
@@ -29,12 +31,45 @@ pub(crate) struct Dns {
     _publisher: Publisher,
     _server: Option<DnsHandle>,
     published: watch::Receiver<Arc<entente_dns_publisher::Published>>,
+    /// This node's name in the records.
+    host: Option<DnsName>,
 }
 
 impl Dns {
     /// What is served now.
     pub(crate) fn published(&self) -> Arc<entente_dns_publisher::Published> {
         self.published.borrow().clone()
+    }
+
+    /// Whether DNS still leads to this node, which drains: by what the others gossip of their own name
+    /// servers, not by what this node believes of them.
+    pub(crate) fn naming(&self, view: &ClusterView) -> Naming {
+        if view.dns_published().all(|member| member.id == view.local) {
+            return Naming::Alone;
+        }
+        let published = self.published.borrow();
+        let (Some(records), Some(host)) = (&published.records, &self.host) else {
+            return Naming::Named;
+        };
+        let named_here = [View::Public, View::Private].iter().any(|view| {
+            records.table(*view).values().flatten().any(
+                |record| matches!(&record.data, RecordData::Srv { target, .. } if target == host),
+            )
+        });
+        let others_follow = view
+            .members
+            .iter()
+            .filter(|member| member.id != view.local)
+            .filter(|member| member.standing != Standing::Down && member.has(Roles::DNS))
+            .all(|member| {
+                let announced = member.announcement.parse::<Announcement>();
+                announced.is_ok_and(|announced| announced.content == records.content())
+            });
+        if named_here || !others_follow {
+            Naming::Named
+        } else {
+            Naming::Gone
+        }
     }
 
     /// Starts to publish and, if this node has the role, to answer.
@@ -72,6 +107,7 @@ impl Dns {
             _publisher: publisher,
             _server: server,
             published,
+            host: name(&config.node.host).ok(),
         })
     }
 }
@@ -153,6 +189,9 @@ fn node_of(member: &Member, ports: ServicePorts) -> Option<PublishedNode> {
             .with(Service::XmppClient)
             .with(Service::XmppsClient);
     }
+    if member.has(Roles::SIP) {
+        services = services.with(Service::SipFederation).with(Service::Sips);
+    }
     let fallback = |list: &[IpAddr]| -> Vec<IpAddr> {
         if list.is_empty() {
             vec![member.mesh.ip()]
@@ -181,7 +220,8 @@ fn ports(config: &Config) -> ServicePorts {
         xmpps_server: first(&config.xmpp.direct_tls_listen, defaults.xmpps_server),
         xmpp_client: first(&config.client.listen, defaults.xmpp_client),
         xmpps_client: first(&config.client.direct_tls_listen, defaults.xmpps_client),
-        ..defaults
+        sip_federation: config.sip.public_port,
+        sips: config.sip.public_port,
     }
 }
 
@@ -221,13 +261,14 @@ pub(crate) fn plan(config: &Config) -> Result<PublishPlan, PublishError> {
         })
         .collect::<Result<_, PublishError>>()?;
     plan.modes = PublishModes {
-        default: match &config.dns.mode {
-            DnsMode::All => PublishMode::All,
-            DnsMode::Single => PublishMode::Single,
-            DnsMode::Subset(names) => PublishMode::Subset(names.iter().cloned().collect()),
-        },
-        ..PublishModes::default()
+        default: mode(&config.dns.mode),
+        rules: sip_modes(config),
     };
+    for (domain, settings) in &config.domains {
+        if let Some(host) = &settings.sip_host {
+            plan.sip_hosts.insert(name(domain)?, name(host)?);
+        }
+    }
     plan.private_networks = config
         .dns
         .private_networks
@@ -235,6 +276,28 @@ pub(crate) fn plan(config: &Config) -> Result<PublishPlan, PublishError> {
         .map(|network| Network::new(network.address, network.prefix))
         .collect::<Result<_, _>>()?;
     Ok(plan)
+}
+
+fn mode(mode: &DnsMode) -> PublishMode {
+    match mode {
+        DnsMode::All => PublishMode::All,
+        DnsMode::Single => PublishMode::Single,
+        DnsMode::Subset(names) => PublishMode::Subset(names.iter().cloned().collect()),
+    }
+}
+
+/// SIP may be published in another way than the rest: many peers take one address only (H3).
+fn sip_modes(config: &Config) -> Vec<ModeRule> {
+    let Some(chosen) = &config.sip.dns_mode else {
+        return Vec::new();
+    };
+    [Service::SipFederation, Service::Sips]
+        .map(|service| ModeRule {
+            service: Some(service),
+            domain: None,
+            mode: mode(chosen),
+        })
+        .into()
 }
 
 fn names<'a>(list: impl IntoIterator<Item = &'a String>) -> Result<Vec<DnsName>, PublishError> {

@@ -10,12 +10,15 @@ mod clock;
 mod commands;
 mod config;
 mod dns;
+mod drain;
 mod fabric;
+mod gateway;
 mod lease;
 mod logging;
 mod net;
 mod phase;
 mod secrets;
+mod sip;
 mod storage;
 mod tls;
 mod xmpp;
@@ -23,6 +26,10 @@ mod xmpp;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+/// The C library's allocator costs a static program a tenth of its time under load.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // Before anything can want TLS: one provider for the whole process.

@@ -42,7 +42,17 @@ pub(crate) struct PhaseControl {
 #[derive(Debug, Clone, Copy, Default)]
 struct Inputs {
     started: bool,
-    draining: bool,
+    door: Door,
+}
+
+/// Whether an operator, or a stop, lets new connections in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Door {
+    #[default]
+    Open,
+    /// The node drains, but answers in resolvers' caches still lead to it.
+    OpenWhileDraining,
+    Closed,
 }
 
 /// How often the fence is looked at.
@@ -67,8 +77,8 @@ impl PhaseControl {
         self.inputs.send_modify(|inputs| inputs.started = true);
     }
 
-    pub(crate) fn set_draining(&self, draining: bool) {
-        self.inputs.send_modify(|inputs| inputs.draining = draining);
+    pub(crate) fn set_door(&self, door: Door) {
+        self.inputs.send_modify(|inputs| inputs.door = door);
     }
 
     pub(crate) fn phase(&self) -> watch::Receiver<Phase> {
@@ -88,7 +98,8 @@ async fn follow(
     open: watch::Sender<bool>,
 ) {
     loop {
-        let Inputs { started, draining } = *inputs.borrow_and_update();
+        let Inputs { started, door } = *inputs.borrow_and_update();
+        let draining = door != Door::Open;
         let now = now();
         let next = match (started, draining, fence.must_close(now)) {
             (false, _, _) => Phase::Starting,
@@ -114,7 +125,11 @@ async fn follow(
             changed
         });
         open.send_if_modified(|open| {
-            let wanted = next == Phase::Serving;
+            let wanted = match next {
+                Phase::Serving => true,
+                Phase::Draining => door == Door::OpenWhileDraining,
+                Phase::Starting | Phase::Isolated => false,
+            };
             let changed = *open != wanted;
             *open = wanted;
             changed

@@ -15,6 +15,8 @@ pub(crate) struct Secrets {
     pub(crate) gossip: [u8; 32],
     pub(crate) dialback: [u8; 32],
     pub(crate) decoys: [u8; 32],
+    /// Seals SIP tags and branches.
+    pub(crate) sip: [u8; 32],
     pub(crate) store_raft: String,
     pub(crate) store_api: String,
     pub(crate) mesh: MeshIdentity,
@@ -78,6 +80,7 @@ impl Secrets {
             gossip: derive(&key, b"gossip"),
             dialback: derive(&key, b"dialback"),
             decoys: derive(&key, b"scram decoys"),
+            sip: derive(&key, b"sip tags and branches"),
             store_raft: hex(&derive(&key, b"store raft")),
             store_api: hex(&derive(&key, b"store api")),
             mesh,
@@ -163,7 +166,11 @@ fn identity_files(
         NodeIdentity::Issued { ca_key_file } => {
             // A fresh one at each start: short-lived nodes need no renewal.
             let authority = Authority::load(&secrets.ca_file, ca_key_file)?;
-            let names = [mesh_name(&config.node.id), advertise.to_owned()];
+            let names = [
+                mesh_name(&config.node.id),
+                advertise.to_owned(),
+                entente_store::MEMBER_NAME.to_owned(),
+            ];
             authority.issue_files(folder, "node", &names, now)?;
             Ok(IdentityFiles {
                 certificate: folder.join("node.pem"),

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use entente_cluster::NodeId;
 use entente_home_core::Input;
 use entente_store::{ScramKeys as StoredKeys, ScramSet, StoreError};
 use entente_xmpp_core::jid::BareJid;
@@ -13,6 +14,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
 use super::Shared;
+use crate::fabric::everywhere;
 
 /// A new account or a new password.
 #[derive(Serialize, Deserialize)]
@@ -46,7 +48,7 @@ pub(super) async fn add(State(state): State<Shared>, Json(request): Json<Passwor
         .add_account(user.as_str(), &credentials, wall_ms())
         .await
     {
-        Ok(()) => (StatusCode::CREATED, format!("{user} is added\n")),
+        Ok(()) => told(&state, StatusCode::CREATED, format!("{user} is added")).await,
         Err(error) => failed(&user, &error),
     }
 }
@@ -69,7 +71,7 @@ pub(super) async fn set_password(
         .set_credentials(user.as_str(), &credentials)
         .await
     {
-        Ok(()) => (StatusCode::OK, format!("{user} has a new password\n")),
+        Ok(()) => told(&state, StatusCode::OK, format!("{user} has a new password")).await,
         Err(error) => failed(&user, &error),
     }
 }
@@ -85,7 +87,7 @@ pub(super) async fn remove(State(state): State<Shared>, Path(jid): Path<String>)
             let _stopping = lane
                 .send(Input::AccountRemoved { user: user.clone() })
                 .await;
-            (StatusCode::OK, format!("{user} is removed\n"))
+            told(&state, StatusCode::OK, format!("{user} is removed")).await
         }
         Err(error) => failed(&user, &error),
     }
@@ -156,6 +158,31 @@ async fn derive(password: String) -> Result<ScramSet, Reply> {
         StatusCode::UNPROCESSABLE_ENTITY,
         "the password is empty or has characters that SASLprep forbids\n".to_owned(),
     ))
+}
+
+/// The answer to a change that is done: when all live nodes know of it, or with those that may not.
+async fn told(state: &Shared, code: StatusCode, text: String) -> Reply {
+    let view = state.membership.view().borrow().clone();
+    match everywhere(&state.store, &state.mesh, &view).await {
+        Ok(late) if late.is_empty() => (code, format!("{text}\n")),
+        Ok(late) => {
+            let late: Vec<&str> = late.iter().map(NodeId::as_str).collect();
+            (
+                code,
+                format!(
+                    "{text}; {} may hear of it a little later\n",
+                    late.join(", ")
+                ),
+            )
+        }
+        Err(error) => {
+            tracing::warn!(%error, "an account was changed; this node's copy is behind");
+            (
+                code,
+                format!("{text}; the nodes may hear of it a little later\n"),
+            )
+        }
+    }
 }
 
 fn failed(user: &BareJid, error: &StoreError) -> Reply {

@@ -2,6 +2,7 @@
 //! show health and metrics only to an orchestrator's network.
 
 mod accounts;
+mod peers;
 mod status;
 
 use std::net::SocketAddr;
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::extract::State;
+use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use axum::routing::{delete, get, post, put};
@@ -21,11 +22,14 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use crate::client::ClientService;
 use crate::dns::Dns;
+use crate::drain::{Drain, Manner};
 use crate::fabric::Switchboard;
 use crate::phase::{Phase, PhaseControl};
+use crate::sip::SipService;
 use crate::xmpp::XmppService;
 
 pub(crate) use accounts::Password;
+pub(crate) use peers::Peers;
 pub(crate) use status::{EXPIRY_WARNING_DAYS, Status, days_left};
 
 /// What the administration looks at.
@@ -38,7 +42,10 @@ pub(crate) struct AdminState {
     pub(crate) store: Store,
     pub(crate) switchboard: Arc<Switchboard>,
     pub(crate) phase: PhaseControl,
+    pub(crate) drain: Drain,
     pub(crate) xmpp: Arc<XmppService>,
+    /// Where SIP is on.
+    pub(crate) sip: Option<Arc<SipService>>,
     pub(crate) clients: Arc<ClientService>,
     pub(crate) dns: Arc<Dns>,
     pub(crate) certificates: Vec<(String, PathBuf)>,
@@ -72,6 +79,7 @@ impl Admin {
         let state = Arc::new(state);
         let full = watching()
             .route("/status", get(status::show))
+            .route("/peers", get(peers::show))
             .route("/users", get(accounts::list).post(accounts::add))
             .route("/users/{jid}", delete(accounts::remove))
             .route("/users/{jid}/password", put(accounts::set_password))
@@ -126,27 +134,36 @@ async fn ready(State(state): State<Shared>) -> impl IntoResponse {
     }
 }
 
-/// Drain: out of DNS and of the homes at once, then clients and peers are closed in order. The node keeps
-/// its copy of the store and forwards.
-async fn drain(State(state): State<Shared>) -> impl IntoResponse {
+/// How to drain.
+#[derive(serde::Deserialize)]
+struct DrainRequest {
+    /// Without waiting until DNS answers are out of caches.
+    #[serde(default)]
+    now: bool,
+}
+
+/// Begins a drain; the steps are in `/status`.
+async fn drain(
+    State(state): State<Shared>,
+    Query(request): Query<DrainRequest>,
+) -> impl IntoResponse {
     if *state.phase.phase().borrow() == Phase::Isolated {
         return (
             StatusCode::CONFLICT,
             "the node is isolated; it serves nobody already\n",
         );
     }
-    state.membership.drain();
-    state.phase.set_draining(true);
-    crate::app::close_connections(&state.switchboard.connections);
-    let xmpp = Arc::clone(&state.xmpp);
-    tokio::spawn(async move { xmpp.drain().await });
+    let manner = if request.now {
+        Manner::Quick
+    } else {
+        Manner::Patient
+    };
+    state.drain.begin(manner).await;
     (StatusCode::ACCEPTED, "draining\n")
 }
 
 async fn undrain(State(state): State<Shared>) -> impl IntoResponse {
-    state.phase.set_draining(false);
-    state.xmpp.undrain();
-    state.membership.undrain();
+    state.drain.undo().await;
     (StatusCode::OK, "serving\n")
 }
 

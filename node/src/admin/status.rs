@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AdminState, Shared};
 use crate::clock::{now, wall_ms};
+use crate::drain::Progress;
 use crate::phase::Phase;
 
 /// The answer to `GET /status`.
@@ -16,6 +17,8 @@ pub(crate) struct Status {
     pub(crate) generation: u64,
     pub(crate) version: String,
     pub(crate) phase: String,
+    /// How far a drain is; absent while none is going on.
+    pub(crate) drain: Option<Progress>,
     pub(crate) unready: Vec<String>,
     pub(crate) uptime_seconds: u64,
     pub(crate) lease_age_ms: Option<u64>,
@@ -78,8 +81,12 @@ pub(super) async fn show(State(state): State<Shared>) -> Json<Status> {
 pub(super) async fn unready(state: &AdminState) -> Vec<String> {
     let mut reasons = Vec::new();
     let phase = *state.phase.phase().borrow();
-    if phase != Phase::Serving {
-        reasons.push(format!("the node is {}", phase.name()));
+    match state.drain.progress() {
+        Some(progress) if phase == Phase::Draining => {
+            reasons.push(format!("the node is draining: {}", progress.text()));
+        }
+        _ if phase != Phase::Serving => reasons.push(format!("the node is {}", phase.name())),
+        _ => {}
     }
     if !state.membership.local_fence.may_ack(now()) {
         reasons.push(
@@ -106,6 +113,7 @@ async fn status(state: &AdminState) -> Status {
         generation: state.membership.generation,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         phase: phase.name().to_owned(),
+        drain: state.drain.progress(),
         unready,
         uptime_seconds: now().duration_since(state.started).as_secs(),
         lease_age_ms: state
@@ -209,6 +217,9 @@ pub(super) fn gauge(state: &AdminState) {
         .count();
     metrics::gauge!("entente_members_alive").set(alive as f64);
     metrics::gauge!("entente_client_connections").set(state.clients.admission.open() as f64);
+    if let Some(sip) = &state.sip {
+        sip.gauge();
+    }
     metrics::gauge!("entente_dns_serial").set(f64::from(state.dns.published().serial.0));
     for (domain, file) in &state.certificates {
         if let Some(days) = days_left(file) {

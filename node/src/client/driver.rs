@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use entente_cluster::NodeId;
-use entente_home_core::{BindError, DeliveryId, EndReason, SessionEndReason};
-use entente_xmpp_core::error::{StanzaCondition, StanzaError, StreamCondition, StreamError};
+use entente_home_core::{BindError, DeliveryId, SessionEndReason};
+use entente_xmpp_core::error::{StanzaCondition, StanzaError};
 use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::sasl::{Mechanism, ScramHash, ScramKeys};
 use entente_xmpp_core::stream::{
@@ -17,10 +17,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::parked;
 use super::resumption::{Claim, Handover, Registration};
 use super::session::Session;
 use super::{ClientService, HANDSHAKE};
+use super::{farewell, parked};
 use crate::clock::{now, until};
 use crate::fabric::{ConnectionHandle, Item};
 use crate::net::{Io, IoEvent, Permit};
@@ -124,10 +124,7 @@ impl Connection {
             // While a resource is asked for, reading is only to notice that the client gives up; the
             // stream bounds what it takes ahead.
             let reading = (self.stream.wants_bytes() || self.binding.is_some())
-                && self
-                    .session
-                    .as_ref()
-                    .is_none_or(|session| !session.is_full());
+                && (!self.has_full_custody() || self.stream.is_leaving());
             let Self {
                 io,
                 out,
@@ -186,14 +183,15 @@ impl Connection {
     /// Drains the stream's outputs and reports; `false` when the stream is over. While custody is
     /// full the rest waits in the stream: one read may bring more stanzas than custody has room.
     async fn settle(&mut self) -> bool {
-        while !self.has_full_custody()
+        let now = now();
+        while (!self.has_full_custody() || self.stream.is_leaving())
             && let Some(output) = self.stream.poll_output()
         {
-            if !self.act(output).await {
+            if !self.act(now, output).await {
                 return false;
             }
         }
-        self.acknowledge();
+        self.acknowledge(now);
         self.stream.take_transmit(&mut self.out);
         if let Some(session) = &mut self.session {
             session.report(&self.service.switchboard).await;
@@ -205,13 +203,11 @@ impl Connection {
         self.session.as_ref().is_some_and(Session::is_full)
     }
 
-    async fn act(&mut self, output: ClientOutput) -> bool {
+    async fn act(&mut self, now: Instant, output: ClientOutput) -> bool {
         match output {
             ClientOutput::Stanza(stanza) => {
                 if let Some(session) = &mut self.session {
-                    session
-                        .accept(now(), stanza, &self.service.switchboard)
-                        .await;
+                    session.accept(now, stanza, &self.service.switchboard).await;
                 }
             }
             ClientOutput::Delivered(token) => {
@@ -352,10 +348,8 @@ impl Connection {
         for item in binding.handle.inbox.take() {
             match item {
                 Item::BindResult(answer) => result = Some(answer),
-                Item::End(_) | Item::Shutdown => {
-                    let error = StreamError::new(StreamCondition::SystemShutdown);
-                    self.stream
-                        .handle_input(now(), ClientInput::Close(Some(error)));
+                Item::End(_) | Item::Leave | Item::Shutdown => {
+                    self.stream.handle_input(now(), farewell::shutdown());
                     return;
                 }
                 _ => {}
@@ -370,8 +364,8 @@ impl Connection {
                 else {
                     return;
                 };
-                let custody = self.service.custody_stanzas;
-                self.session = Some(Session::new(handle, full.clone(), custody, home));
+                let bounds = self.service.session;
+                self.session = Some(Session::new(handle, full.clone(), bounds, home));
                 let answer = ClientInput::Answer(id, ClientAnswer::Bound(full));
                 self.stream.handle_input(now(), answer);
             }
@@ -407,7 +401,7 @@ impl Connection {
                     envelope,
                     stanza,
                 } => {
-                    if !session.is_new(delivery, envelope.as_ref()) {
+                    if !session.is_new(now, delivery, envelope.as_ref(), &stanza) {
                         continue;
                     }
                     let acked = self.stream.sm_enabled();
@@ -432,31 +426,27 @@ impl Connection {
                 Item::Resync(home) => session.resync(now, &home),
                 Item::BindResult(_) => {}
                 Item::End(reason) => {
-                    let condition = match reason {
-                        EndReason::Conflict => StreamCondition::Conflict,
-                        EndReason::AccountRemoved => StreamCondition::NotAuthorized,
-                        EndReason::Refused => StreamCondition::ResourceConstraint,
-                    };
                     self.resumable = None;
-                    self.stream
-                        .handle_input(now, ClientInput::Close(Some(StreamError::new(condition))));
+                    session.dismissed();
+                    self.stream.handle_input(now, farewell::dismissal(reason));
+                }
+                Item::Leave => {
+                    self.resumable = None;
+                    self.stream.handle_input(now, farewell::leave());
                 }
                 Item::Shutdown => {
                     self.resumable = None;
-                    let error = StreamError::new(StreamCondition::SystemShutdown);
-                    self.stream
-                        .handle_input(now, ClientInput::Close(Some(error)));
+                    self.stream.handle_input(now, farewell::shutdown());
                 }
             }
         }
     }
 
     /// Tells the stream what may be acknowledged. The fence is asked here, on the way of every ack.
-    fn acknowledge(&mut self) {
+    fn acknowledge(&mut self, now: Instant) {
         let Some(session) = &mut self.session else {
             return;
         };
-        let now = now();
         if !self.service.switchboard.fence.may_ack(now) {
             self.ask_fence =
                 (session.waiting() > 0 || self.ask_fence.is_some()).then(|| now + FENCE_PAUSE);
@@ -513,13 +503,12 @@ impl Connection {
     /// After the stream's end: last words, then the session waits for its client or ends.
     async fn finish(mut self) {
         self.stream.take_transmit(&mut self.out);
-        let last_words = async {
-            if self.io.write_all(&mut self.out).await.is_ok() {
-                self.io.shutdown().await;
-            }
-        };
-        let _late = timeout(Duration::from_secs(3), last_words).await;
-        self.io = Io::Gone;
+        let io = std::mem::replace(&mut self.io, Io::Gone);
+        let we_ended = matches!(
+            self.closed,
+            Some(CloseReason::Error(_) | CloseReason::CloseTimeout)
+        );
+        farewell::last_words(io, &mut self.out, we_ended).await;
         let Some(mut session) = self.session.take() else {
             return;
         };

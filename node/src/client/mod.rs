@@ -1,6 +1,7 @@
 //! Client access (C2S): the shells around `ClientStream`.
 
 mod driver;
+mod farewell;
 mod parked;
 mod resumption;
 mod session;
@@ -21,6 +22,7 @@ use crate::net::{Admission, Io, listen};
 use crate::tls::DomainCertificates;
 
 pub(crate) use resumption::Resumable;
+pub(crate) use session::SessionLimits;
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -33,8 +35,8 @@ pub(crate) struct ClientService {
     pub(crate) certificates: DomainCertificates,
     pub(crate) admission: Arc<Admission>,
     pub(crate) resumable: Resumable,
-    /// Stanzas that a session may have in custody.
-    pub(crate) custody_stanzas: usize,
+    /// Bounds of every session.
+    pub(crate) session: SessionLimits,
     pub(crate) random: ring::rand::SystemRandom,
 }
 

@@ -85,7 +85,7 @@ fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
                 envelope,
                 stanza,
             } => {
-                if session.is_new(delivery, envelope.as_ref())
+                if session.is_new(now(), delivery, envelope.as_ref(), &stanza)
                     && state
                         .push(stanza.into_bytes(), delivery.map_or(0, |id| id.0))
                         .is_err()
@@ -98,7 +98,7 @@ fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
             Item::Retry(seq) => session.retry(now(), seq),
             Item::Resync(home) => session.resync(now(), &home),
             Item::BindResult(_) => {}
-            Item::End(_) | Item::Shutdown => return false,
+            Item::End(_) | Item::Leave | Item::Shutdown => return false,
         }
     }
     true
@@ -143,11 +143,13 @@ pub(super) async fn end(
     unacked: Vec<entente_xmpp_core::management::Unacked>,
     reason: SessionEndReason,
 ) {
+    // What the client may say again, and what it may get again.
+    let (unacknowledged, undelivered) = (session.waiting(), unacked.len());
     for unacked in unacked {
         if unacked.token != 0 {
             session.failed(DeliveryId(unacked.token));
         }
     }
-    tracing::debug!(session = %session.full(), ?reason, "a session ended");
+    tracing::debug!(session = %session.full(), ?reason, unacknowledged, undelivered, "a session ended");
     session.end(reason, &service.switchboard).await;
 }

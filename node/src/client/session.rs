@@ -1,23 +1,31 @@
 //! A bound session at its edge: what it accepted and nobody took over yet, what was delivered to it,
 //! and what a new home has to be told.
 
-use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use entente_cluster::NodeId;
 use entente_cluster::custody::{Custody, CustodyLimits, Resend};
-use entente_home_core::{DeliveryId, EnvelopeId, SessionEndReason, SessionKey, SessionMirror};
+use entente_home_core::{
+    Deliveries, DeliveryId, EnvelopeId, SessionEndReason, SessionKey, SessionMirror,
+};
 use entente_xmpp_core::jid::{BareJid, FullJid};
 use entente_xmpp_core::stanza::Stanza;
 
 use crate::fabric::{ConnectionHandle, Switchboard};
 
-/// Envelopes remembered against a second delivery by a new home.
-const RECENT: usize = 512;
 /// Entities with directed presence that a new home is told of; the home's own bound.
 const DIRECTED: usize = 500;
 /// Pause before a register or a report that found no home is tried again.
 const UNPLACED_PAUSE: Duration = Duration::from_millis(100);
+
+/// Bounds of every session.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SessionLimits {
+    /// Stanzas that may be in custody.
+    pub(crate) custody_stanzas: usize,
+    /// For how long a message that its sender repeats on another connection is recognised.
+    pub(crate) repeat_window: Duration,
+}
 
 pub(super) struct Session {
     pub(super) handle: ConnectionHandle,
@@ -40,24 +48,21 @@ pub(super) struct Session {
     register_again: Option<Instant>,
     /// When to look for a home again, if the last look found none.
     retry_home: Option<Instant>,
-    /// Envelopes delivered to the client, oldest first, with their delivery.
-    recent: VecDeque<(EnvelopeId, DeliveryId, bool)>,
-    /// A second delivery of something still unacked: first token, second id.
-    aliases: Vec<(DeliveryId, DeliveryId)>,
-    /// Deliveries that the client has, not yet told to the home.
-    delivered: Vec<DeliveryId>,
-    failed: Vec<DeliveryId>,
+    /// What the client was given.
+    deliveries: Deliveries,
+    /// Its home has ended it: it must not make itself known there again.
+    dismissed: bool,
 }
 
 impl Session {
     pub(super) fn new(
         handle: ConnectionHandle,
         full: FullJid,
-        custody_stanzas: usize,
+        bounds: SessionLimits,
         home: Option<(NodeId, u64)>,
     ) -> Self {
         let limits = CustodyLimits {
-            max_envelopes: custody_stanzas,
+            max_envelopes: bounds.custody_stanzas,
             ..CustodyLimits::default()
         };
         Self {
@@ -73,10 +78,8 @@ impl Session {
             homes: 0,
             register_again: None,
             retry_home: None,
-            recent: VecDeque::new(),
-            aliases: Vec::new(),
-            delivered: Vec::new(),
-            failed: Vec::new(),
+            deliveries: Deliveries::new(bounds.repeat_window),
+            dismissed: false,
         }
     }
 
@@ -93,18 +96,14 @@ impl Session {
     pub(super) async fn accept(&mut self, now: Instant, stanza: Stanza, switchboard: &Switchboard) {
         self.mirror.client_sent(&stanza);
         // The reader stops when custody is full, but one read may bring a few stanzas more.
-        let chain = stanza.message_type().map(|_| {
-            stanza
-                .to()
-                .map_or(self.user.as_str(), |to| to.bare_str())
-                .to_owned()
-        });
-        let Ok(accepted) = self.custody.accept_chained(
-            now,
-            self.user.as_str(),
-            chain.as_deref(),
-            stanza.bytes().clone(),
-        ) else {
+        let user = self.user.as_str();
+        let chain = stanza
+            .message_type()
+            .map(|_| stanza.to().map_or(user, |to| to.bare_str()));
+        let Ok(accepted) = self
+            .custody
+            .accept_chained(now, user, chain, stanza.bytes().clone())
+        else {
             tracing::warn!(session = %self.full, "a stanza came while custody was full");
             return;
         };
@@ -157,15 +156,24 @@ impl Session {
     /// A home did not take `seq`.
     pub(super) fn retry(&mut self, now: Instant, seq: u64) {
         self.custody.retry(now, seq);
+        if self.dismissed {
+            return;
+        }
         // One reason is that the home does not know this session: it is told again first.
         self.register_again.get_or_insert(now + UNPLACED_PAUSE);
     }
 
     /// `home` asks for the sessions of its users.
     pub(super) fn resync(&mut self, now: Instant, home: &NodeId) {
-        if self.home.as_ref().is_some_and(|(known, _)| known == home) {
+        if !self.dismissed && self.home.as_ref().is_some_and(|(known, _)| known == home) {
             self.register_again = Some(now);
         }
+    }
+
+    /// The home has ended the session, and the stream takes its leave.
+    pub(super) fn dismissed(&mut self) {
+        self.dismissed = true;
+        self.register_again = None;
     }
 
     /// How many more of the client's stanzas may be acknowledged. Call only when acks are allowed.
@@ -187,81 +195,35 @@ impl Session {
         self.custody.waiting()
     }
 
-    /// Whether a delivery has to be written: not if an earlier home sent it before.
+    /// Whether a delivery has to be written: not if the client was given it before.
     pub(super) fn is_new(
         &mut self,
+        now: Instant,
         delivery: Option<DeliveryId>,
         envelope: Option<&EnvelopeId>,
+        stanza: &Stanza,
     ) -> bool {
-        let (Some(envelope), Some(delivery)) = (envelope, delivery) else {
-            return true;
-        };
-        let known = self
-            .recent
-            .iter()
-            .rev()
-            .find(|(seen, _, _)| seen == envelope)
-            .map(|(_, id, acked)| (*id, *acked));
-        match known {
-            Some((_, true)) => {
-                self.delivered.push(delivery);
-                false
-            }
-            Some((first, false)) => {
-                if first != delivery {
-                    self.aliases.push((first, delivery));
-                }
-                false
-            }
-            None => {
-                if self.recent.len() == RECENT {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back((envelope.clone(), delivery, false));
-                true
-            }
-        }
+        self.deliveries.is_new(now, delivery, envelope, stanza)
     }
 
     /// The client has this delivery.
     pub(super) fn delivered(&mut self, id: DeliveryId) {
-        if let Some(entry) = self.recent.iter_mut().find(|(_, known, _)| *known == id) {
-            entry.2 = true;
-        }
-        self.delivered.push(id);
-        let delivered = &mut self.delivered;
-        self.aliases.retain(|(first, second)| {
-            if *first == id {
-                delivered.push(*second);
-            }
-            *first != id
-        });
+        self.deliveries.delivered(id);
     }
 
     /// The client will not get this delivery here.
     pub(super) fn failed(&mut self, id: DeliveryId) {
-        self.failed.push(id);
-        let failed = &mut self.failed;
-        self.aliases.retain(|(first, second)| {
-            if *first == id {
-                failed.push(*second);
-            }
-            *first != id
-        });
+        self.deliveries.failed(id);
     }
 
     /// Tells the home what was delivered and what failed since the last time.
     pub(super) async fn report(&mut self, switchboard: &Switchboard) {
-        for (list, failed) in [(&mut self.delivered, false), (&mut self.failed, true)] {
-            if !list.is_empty() {
+        let (delivered, failed) = self.deliveries.take_reports();
+        for (ids, failed) in [(delivered, false), (failed, true)] {
+            if !ids.is_empty() {
                 // Without a home there is nobody who waits: a new one starts with no deliveries.
                 let _no_home = switchboard
-                    .delivered(
-                        self.handle.key.clone(),
-                        &self.user,
-                        std::mem::take(list),
-                        failed,
-                    )
+                    .delivered(self.handle.key.clone(), &self.user, ids, failed)
                     .await;
             }
         }
@@ -271,6 +233,9 @@ impl Session {
     /// it all that has no receipt.
     pub(super) async fn follow_home(&mut self, now: Instant, switchboard: &Switchboard) {
         self.retry_home = None;
+        if self.dismissed {
+            return;
+        }
         let home = switchboard.home(self.user.as_str());
         let homes = switchboard.homes();
         // The home of a recipient may have moved too: then what has no receipt waits in a link to a

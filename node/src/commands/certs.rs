@@ -33,7 +33,11 @@ pub(super) fn run(command: &CertsCommand) -> Result<ExitCode, CommandError> {
         let stem = format!("node-{node}");
         let id = NodeId::new(node)
             .map_err(|error| CommandError::Refused(format!("--nodes: `{node}`: {error}")))?;
-        let names = [mesh_name(&id), node.clone()];
+        let names = [
+            mesh_name(&id),
+            node.clone(),
+            entente_store::MEMBER_NAME.to_owned(),
+        ];
         if made(&out.join(format!("{stem}.pem")), || {
             cluster.issue_files(out, &stem, &names, now)
         })? {

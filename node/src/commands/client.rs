@@ -8,10 +8,16 @@ use std::time::Duration;
 use reqwest::{Client, Method, Response};
 
 use super::{CommandError, run, say, show};
-use crate::admin::{Password, Status};
+use crate::admin::{Password, Peers, Status};
 use crate::cli::{NodeCommand, UserCommand};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How often `drain --wait` looks.
+const LOOK: Duration = Duration::from_millis(200);
+/// Looks between two lines of the same step: five seconds.
+const SHOWN_EVERY: u32 = 25;
+/// Looks until the drain must have begun.
+const PATIENT_ROUNDS: u32 = 10;
 
 pub(super) fn status(admin: &str, json: bool) -> Result<ExitCode, CommandError> {
     let text = block_on(async { text(ask(admin, Method::GET, "/status", None).await?).await })?;
@@ -23,6 +29,19 @@ pub(super) fn status(admin: &str, json: bool) -> Result<ExitCode, CommandError> 
         CommandError::Refused(format!("the node's status was not understood: {error}"))
     })?;
     say(&show::status(&status));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn peers(admin: &str, json: bool) -> Result<ExitCode, CommandError> {
+    let text = block_on(async { text(ask(admin, Method::GET, "/peers", None).await?).await })?;
+    if json {
+        say(&text);
+        return Ok(ExitCode::SUCCESS);
+    }
+    let peers: Peers = serde_json::from_str(&text).map_err(|error| {
+        CommandError::Refused(format!("the node's answer was not understood: {error}"))
+    })?;
+    say(&show::peers(&peers));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -39,27 +58,48 @@ pub(super) fn ready(admin: &str) -> Result<ExitCode, CommandError> {
     })
 }
 
-pub(super) fn drain(admin: &str, wait: bool) -> Result<ExitCode, CommandError> {
+pub(super) fn drain(admin: &str, wait: bool, now: bool) -> Result<ExitCode, CommandError> {
     block_on(async {
-        say(text(ask(admin, Method::POST, "/drain", None).await?)
+        let path = if now { "/drain?now=true" } else { "/drain" };
+        say(text(ask(admin, Method::POST, path, None).await?)
             .await?
             .trim_end());
-        if !wait {
+        if wait {
+            until_drained(admin).await
+        } else {
+            Ok(ExitCode::SUCCESS)
+        }
+    })
+}
+
+/// Shows each step of a drain as it begins, and every few seconds what is left.
+async fn until_drained(admin: &str) -> Result<ExitCode, CommandError> {
+    let (mut shown, mut rounds) = (None, 0_u32);
+    loop {
+        let status = text(ask(admin, Method::GET, "/status", None).await?).await?;
+        let status: Status = serde_json::from_str(&status).map_err(|error| {
+            CommandError::Refused(format!("the node's status was not understood: {error}"))
+        })?;
+        // The command may not have reached the drain yet: the first round is patient.
+        let Some(progress) = status.drain else {
+            if shown.is_some() || rounds > PATIENT_ROUNDS {
+                return Err(CommandError::Refused("the drain was undone".to_owned()));
+            }
+            rounds += 1;
+            tokio::time::sleep(LOOK).await;
+            continue;
+        };
+        if shown.as_ref() != Some(&progress.step) || rounds >= SHOWN_EVERY {
+            say(&progress.text());
+            rounds = 0;
+        }
+        if progress.drained {
             return Ok(ExitCode::SUCCESS);
         }
-        loop {
-            let status = text(ask(admin, Method::GET, "/status", None).await?).await?;
-            let status: Status = serde_json::from_str(&status).map_err(|error| {
-                CommandError::Refused(format!("the node's status was not understood: {error}"))
-            })?;
-            if status.sessions_and_streams == 0 {
-                say("drained");
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        Ok(ExitCode::SUCCESS)
-    })
+        shown = Some(progress.step);
+        rounds += 1;
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 pub(super) fn undrain(admin: &str) -> Result<ExitCode, CommandError> {

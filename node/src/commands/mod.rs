@@ -68,8 +68,9 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Status { json } => client::status(&admin(), *json),
+        Command::Peers { json } => client::peers(&admin(), *json),
         Command::Ready => client::ready(&admin()),
-        Command::Drain { wait } => client::drain(&admin(), *wait),
+        Command::Drain { wait, now } => client::drain(&admin(), *wait, *now),
         Command::Undrain => client::undrain(&admin()),
         Command::User(command) => client::user(&admin(), command),
         Command::Node(command) => client::node(&admin(), command),

@@ -26,8 +26,10 @@ pub(super) fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> {
         .enable_all()
         .build()?;
     runtime.block_on(node(config, path, development))?;
-    // Whatever still runs is cut here: everything that matters was awaited.
-    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    // Everything that matters was awaited; what still runs ends with the process. Taking the runtime
+    // down first would only pull the ground from under the store's engine, whose own threads panic
+    // when the task that asked them is gone.
+    std::mem::forget(runtime);
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::CommandError;
-use crate::admin::Status;
+use crate::admin::{Peers, Status};
 use crate::config::Config;
 use crate::tls::DomainCertificates;
 
@@ -21,6 +21,9 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
         "node {} (generation {}, version {}): {}",
         status.node, status.generation, status.version, status.phase
     )?;
+    if let Some(drain) = &status.drain {
+        writeln!(out, "  drain: {}", drain.text())?;
+    }
     for reason in &status.unready {
         writeln!(out, "  not ready: {reason}")?;
     }
@@ -99,22 +102,57 @@ fn write_status(out: &mut String, status: &Status) -> std::fmt::Result {
     {
         writeln!(out, "\nfederation streams")?;
         for stream in streams {
-            let line: Vec<String> = stream
-                .as_object()
-                .into_iter()
-                .flatten()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(key, value)| {
-                    format!(
-                        "{key} {}",
-                        value
-                            .as_str()
-                            .map_or_else(|| value.to_string(), str::to_owned)
-                    )
-                })
-                .collect();
-            writeln!(out, "  {}", line.join(", "))?;
+            writeln!(out, "  {}", fields(stream))?;
         }
+    }
+    Ok(())
+}
+
+/// The fields of an object that are plain values, on one line.
+fn fields(object: &serde_json::Value) -> String {
+    let fields: Vec<String> = object
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(key, value)| {
+            let value = match value {
+                serde_json::Value::Null | serde_json::Value::Object(_) => return None,
+                serde_json::Value::Array(items) => {
+                    let words: Option<Vec<&str>> =
+                        items.iter().map(serde_json::Value::as_str).collect();
+                    words.filter(|words| !words.is_empty())?.join(" ")
+                }
+                serde_json::Value::String(text) => text.clone(),
+                other => other.to_string(),
+            };
+            Some(format!("{key} {value}"))
+        })
+        .collect();
+    fields.join(", ")
+}
+
+/// `entente peers`.
+pub(super) fn peers(peers: &Peers) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let _ = write_peers(&mut out, peers);
+    if out.is_empty() {
+        out.push_str("no peer is configured for SIP, and no stream is open");
+    }
+    out.trim_end().to_owned()
+}
+
+fn write_peers(out: &mut String, peers: &Peers) -> std::fmt::Result {
+    for peer in peers.sip.as_array().into_iter().flatten() {
+        writeln!(out, "sip: {}", fields(peer))?;
+        for part in ["connections", "queues"] {
+            for item in peer[part].as_array().into_iter().flatten() {
+                writeln!(out, "  {}: {}", part.trim_end_matches('s'), fields(item))?;
+            }
+        }
+    }
+    for stream in peers.xmpp.as_array().into_iter().flatten() {
+        writeln!(out, "xmpp: {}", fields(stream))?;
     }
     Ok(())
 }
@@ -136,12 +174,19 @@ pub(super) fn effective(config: &Config) -> String {
 pub(super) fn deep_check(config: &Config) -> Result<Vec<String>, CommandError> {
     DomainCertificates::load(&config.domains)?;
     crate::tls::proof::load_anchors(config.xmpp.trusted_ca_file.as_deref())?;
+    let mut notes = Vec::new();
+    if config.sip.is_on() {
+        let anchors = crate::tls::proof::load_anchors(config.sip.trusted_ca_file.as_deref())?;
+        let trust = crate::tls::PeerTrust::new(anchors);
+        crate::tls::SipCertificates::load(&config.sip, &config.domains, trust)?;
+        notes.extend(crate::tls::sip::missing_names(
+            &config.sip,
+            &config.domains,
+        )?);
+    }
     let plan = crate::dns::plan(config).map_err(crate::app::AppError::from)?;
-    let mut notes: Vec<String> = plan
-        .problems()
-        .iter()
-        .map(|problem| format!("dns: {problem}"))
-        .collect();
+    let problems = plan.problems();
+    notes.extend(problems.iter().map(|problem| format!("dns: {problem}")));
     for (name, domain) in &config.domains {
         if let Some(days) = crate::admin::days_left(&domain.certificate_file)
             && days < crate::admin::EXPIRY_WARNING_DAYS

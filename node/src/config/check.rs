@@ -9,12 +9,19 @@ use std::time::Duration;
 
 use entente_cluster::{NodeId, Roles};
 
+mod sip;
+
 use super::keys;
 use super::problem::Problem;
 use super::raw::{
-    RawCluster, RawConfig, RawDns, RawDomain, RawFederation, RawNode, RawPeer, RawXmpp,
+    RawCluster, RawConfig, RawDns, RawDomain, RawDrain, RawFederation, RawNode, RawPeer,
+    RawSipPeer, RawXmpp,
 };
 use super::types::*;
+
+/// What a drain waits beyond the records' TTL: for resolvers that round up, and for those who look a
+/// name up and connect a moment later.
+const A_LITTLE: Duration = Duration::from_secs(5);
 
 /// Checks all of `raw`; relative file names count from `base`.
 pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>> {
@@ -23,7 +30,11 @@ pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>>
         problems: Vec::new(),
     };
     let domains = check.domains(raw.domains);
-    let node = check.node(raw.node);
+    let sip_is_on = [&raw.sip.listen, &raw.sip.tcp_listen]
+        .into_iter()
+        .flatten()
+        .any(|list| !list.is_empty());
+    let node = check.node(raw.node, sip_is_on);
     let cluster = check.cluster(raw.cluster);
     let client = ClientConfig {
         listen: check.listeners("client.listen", raw.client.listen, &["[::]:5222"]),
@@ -44,8 +55,10 @@ pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>>
         ),
     };
     let xmpp = check.xmpp(raw.xmpp);
-    let federation = check.federation(raw.federation, &domains);
+    let sip = check.sip(&raw.sip, &xmpp);
+    let federation = check.federation(raw.federation, raw.sip.peer, &domains);
     let dns = check.dns(raw.dns);
+    let drain = check.drain(raw.drain, dns.ttl);
     let admin = AdminConfig {
         listen: check.one_address("admin.listen", raw.admin.listen, "127.0.0.1:9290"),
         health_listen: raw
@@ -77,6 +90,8 @@ pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>>
         sessions_per_user: check.number("limits.sessions_per_user", raw.limits.sessions_per_user)
             as u32,
         custody_stanzas: check.size("limits.custody_stanzas", raw.limits.custody_stanzas),
+        repeat_window: check.seconds("limits.repeat_seconds", raw.limits.repeat_seconds),
+        repeats: check.size("limits.repeats", raw.limits.repeats),
     };
     if !check.problems.is_empty() {
         return Err(check.problems);
@@ -87,9 +102,11 @@ pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>>
             cluster,
             client,
             xmpp,
+            sip,
             federation: Arc::new(federation),
             domains,
             dns,
+            drain,
             admin,
             log,
             limits,
@@ -110,27 +127,37 @@ impl Check<'_> {
 
     /// A number within the bounds that the key list states; its default when absent.
     fn number(&mut self, path: &str, value: Option<i64>) -> i64 {
+        self.number_at(path, path, value)
+    }
+
+    /// The same where the list has `*` for a part of the path.
+    fn number_at(&mut self, path: &str, listed: &str, value: Option<i64>) -> i64 {
         let key = keys::KEYS
             .iter()
-            .find(|key| key.path == path)
+            .find(|key| key.path == listed)
             .expect("every numeric key is listed");
-        let default = key
-            .default
-            .parse()
-            .expect("numeric keys have numeric defaults");
         let (low, high) = key
             .bounds
             .split_once(" to ")
             .expect("numeric keys state bounds");
         let low: i64 = low.parse().expect("a number");
         let high: i64 = high.parse().expect("a number");
-        let value = value.unwrap_or(default);
+        let default = || -> i64 {
+            key.default
+                .parse()
+                .expect("numeric keys have numeric defaults")
+        };
+        let Some(value) = value else {
+            return default();
+        };
         if !(low..=high).contains(&value) {
             self.report(
-                Problem::new(path, format!("{value} is out of range"))
-                    .cure(format!("choose {low} to {high}; the default is {default}")),
+                Problem::new(path, format!("{value} is out of range")).cure(format!(
+                    "choose {low} to {high}; the default is {}",
+                    key.default
+                )),
             );
-            return default;
+            return low;
         }
         value
     }
@@ -217,6 +244,48 @@ impl Check<'_> {
         }
     }
 
+    /// A host name, in A-labels as it goes into messages and DNS.
+    fn host(&mut self, path: &str, text: &str) -> Option<String> {
+        let name = self.domain(path, text)?;
+        Some(
+            entente_xmpp_core::jid::domain_to_ascii(&name)
+                .map_or_else(|_| name.clone(), |ascii| ascii.into_owned()),
+        )
+    }
+
+    fn targets(
+        &mut self,
+        path: &str,
+        list: Option<Vec<String>>,
+        example: &str,
+    ) -> Vec<(String, u16)> {
+        let mut targets = Vec::new();
+        for text in list.unwrap_or_default() {
+            match split_target(&text) {
+                Some(target) => targets.push(target),
+                None => self.report(
+                    Problem::new(path, format!("`{text}` is not host:port"))
+                        .cure(format!("write {example}")),
+                ),
+            }
+        }
+        targets
+    }
+
+    fn networks(&mut self, path: &str, list: Option<Vec<String>>) -> Vec<Network> {
+        let mut networks = Vec::new();
+        for text in list.unwrap_or_default() {
+            match parse_network(&text) {
+                Some(network) => networks.push(network),
+                None => self.report(
+                    Problem::new(path, format!("`{text}` is not a network"))
+                        .cure("write 10.0.0.0/8"),
+                ),
+            }
+        }
+        networks
+    }
+
     fn file(&mut self, path: &str, name: Option<String>, secret: bool) -> Option<PathBuf> {
         let Some(name) = name.filter(|name| !name.is_empty()) else {
             self.report(Problem::new(path, "is missing").cure("name the file"));
@@ -281,6 +350,10 @@ impl Check<'_> {
                 .iter()
                 .filter_map(|chat| self.domain(&format!("{path}.chat_domains"), chat))
                 .collect();
+            let sip_host = table
+                .sip_host
+                .filter(|host| !host.is_empty())
+                .and_then(|host| self.host(&format!("{path}.sip_host"), &host));
             if let (Some(certificate_file), Some(private_key_file)) =
                 (certificate_file, private_key_file)
                 && out
@@ -290,6 +363,7 @@ impl Check<'_> {
                             certificate_file,
                             private_key_file,
                             chat_domains,
+                            sip_host,
                         },
                     )
                     .is_some()
@@ -303,7 +377,7 @@ impl Check<'_> {
         out
     }
 
-    fn node(&mut self, raw: RawNode) -> Option<NodeConfig> {
+    fn node(&mut self, raw: RawNode, sip_is_on: bool) -> Option<NodeConfig> {
         let id = match raw.id.filter(|id| !id.is_empty()).or_else(host_name) {
             Some(id) => id,
             None => {
@@ -314,7 +388,7 @@ impl Check<'_> {
                 return None;
             }
         };
-        let roles = self.roles(raw.roles);
+        let roles = self.roles(raw.roles, sip_is_on);
         let host = raw
             .host
             .filter(|host| !host.is_empty())
@@ -343,9 +417,11 @@ impl Check<'_> {
         })
     }
 
-    fn roles(&mut self, list: Option<Vec<String>>) -> Roles {
+    /// The role `sip` counts only where SIP is on: a default that opens no port.
+    fn roles(&mut self, list: Option<Vec<String>>, sip_is_on: bool) -> Roles {
+        let said = list.is_some();
         let list = list.unwrap_or_else(|| {
-            ["home", "client", "xmpp", "dns"]
+            ["home", "client", "xmpp", "sip", "dns"]
                 .map(str::to_owned)
                 .to_vec()
         });
@@ -356,9 +432,15 @@ impl Check<'_> {
                 "client" => roles = roles | Roles::CLIENT,
                 "xmpp" => roles = roles | Roles::XMPP,
                 "dns" => roles = roles | Roles::DNS,
+                "sip" if sip_is_on => roles = roles | Roles::SIP,
+                "sip" if said => self.report(
+                    Problem::new("node.roles", "names sip, but sip.listen is empty")
+                        .cure("set sip.listen = [\"[::]:5061\"], or drop the role"),
+                ),
+                "sip" => {}
                 other => self.report(
                     Problem::new("node.roles", format!("`{other}` is no role"))
-                        .cure("use home, client, xmpp, dns"),
+                        .cure("use home, client, xmpp, sip, dns"),
                 ),
             }
         }
@@ -468,6 +550,7 @@ impl Check<'_> {
     fn federation(
         &mut self,
         raw: RawFederation,
+        sip: BTreeMap<String, RawSipPeer>,
         local: &BTreeMap<String, DomainConfig>,
     ) -> Option<FederationPolicy> {
         let default = self.word("federation.default", raw.default, &["allow", "deny"]);
@@ -492,11 +575,17 @@ impl Check<'_> {
             let peer = self.peer(&path, table);
             peers.insert(domain, peer);
         }
+        let taken = sip::Taken {
+            local,
+            xmpp: &peers,
+        };
+        let sip = self.sip_peers(sip, &taken);
         Some(FederationPolicy {
             allow_by_default: default == "allow",
             messages_per_second: u32::try_from(messages).ok()?,
             subscriptions_per_minute: u32::try_from(subscriptions).ok()?,
             peers,
+            sip,
         })
     }
 
@@ -513,19 +602,11 @@ impl Check<'_> {
             "none" => PeerTls::None,
             _ => PeerTls::Required,
         };
-        let mut targets = Vec::new();
-        for text in raw.targets.unwrap_or_default() {
-            match split_target(&text) {
-                Some(target) => targets.push(target),
-                None => self.report(
-                    Problem::new(
-                        format!("{path}.targets"),
-                        format!("`{text}` is not host:port"),
-                    )
-                    .cure("write xmpp.example.com:5269"),
-                ),
-            }
-        }
+        let targets = self.targets(
+            &format!("{path}.targets"),
+            raw.targets,
+            "xmpp.example.com:5269",
+        );
         let require_certificate = raw.require_certificate.unwrap_or(false);
         if require_certificate && tls == PeerTls::None {
             self.report(
@@ -546,8 +627,8 @@ impl Check<'_> {
         }
     }
 
-    fn dns(&mut self, raw: RawDns) -> DnsConfig {
-        let mode = match raw.mode.as_deref().unwrap_or("all") {
+    fn dns_mode(&mut self, path: &str, word: &str) -> DnsMode {
+        match word {
             "all" => DnsMode::All,
             "single" => DnsMode::Single,
             other => match other.strip_prefix("subset:") {
@@ -556,28 +637,18 @@ impl Check<'_> {
                 }
                 _ => {
                     self.report(
-                        Problem::new("dns.mode", format!("`{other}` is not known"))
+                        Problem::new(path, format!("`{other}` is not known"))
                             .cure("write all, single or subset:node1,node2"),
                     );
                     DnsMode::All
                 }
             },
-        };
-        let private_networks = raw
-            .private_networks
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|text| match parse_network(text) {
-                Some(network) => Some(network),
-                None => {
-                    self.report(
-                        Problem::new("dns.private_networks", format!("`{text}` is not a network"))
-                            .cure("write 10.0.0.0/8"),
-                    );
-                    None
-                }
-            })
-            .collect();
+        }
+    }
+
+    fn dns(&mut self, raw: RawDns) -> DnsConfig {
+        let mode = self.dns_mode("dns.mode", raw.mode.as_deref().unwrap_or("all"));
+        let private_networks = self.networks("dns.private_networks", raw.private_networks);
         DnsConfig {
             listen: self.listeners("dns.listen", raw.listen, &["[::]:53"]),
             zones: raw.zones.unwrap_or_default(),
@@ -586,6 +657,20 @@ impl Check<'_> {
             mode,
             private_networks,
             responses_per_second: self.number("dns.responses_per_second", raw.responses_per_second)
+                as u32,
+        }
+    }
+
+    fn drain(&mut self, raw: RawDrain, ttl: Duration) -> DrainConfig {
+        let dns_wait = match raw.dns_wait_seconds {
+            Some(seconds) => self.seconds("drain.dns_wait_seconds", Some(seconds)),
+            None => ttl + A_LITTLE,
+        };
+        let on_stop = self.word("drain.on_stop", raw.on_stop, &["quick", "patient"]);
+        DrainConfig {
+            dns_wait,
+            patient_stop: on_stop == "patient",
+            streams_per_second: self.number("drain.streams_per_second", raw.streams_per_second)
                 as u32,
         }
     }

@@ -11,11 +11,13 @@ pub(crate) mod env;
 pub(crate) mod keys;
 pub(crate) mod problem;
 pub(crate) mod raw;
+pub(crate) mod sip;
 pub(crate) mod types;
 
 use std::path::{Path, PathBuf};
 
 pub(crate) use problem::{ConfigError, Problem};
+pub(crate) use sip::*;
 pub(crate) use types::*;
 
 use raw::RawConfig;

@@ -13,9 +13,11 @@ pub(crate) struct RawConfig {
     pub(crate) cluster: RawCluster,
     pub(crate) client: RawClient,
     pub(crate) xmpp: RawXmpp,
+    pub(crate) sip: RawSip,
     pub(crate) federation: RawFederation,
     pub(crate) domains: BTreeMap<String, RawDomain>,
     pub(crate) dns: RawDns,
+    pub(crate) drain: RawDrain,
     pub(crate) admin: RawAdmin,
     pub(crate) log: RawLog,
     pub(crate) limits: RawLimits,
@@ -91,6 +93,41 @@ table!(RawXmpp {
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
+pub(crate) struct RawSip {
+    pub(crate) listen: Option<Vec<String>>,
+    pub(crate) tcp_listen: Option<Vec<String>>,
+    pub(crate) host: Option<String>,
+    pub(crate) public_port: Option<i64>,
+    pub(crate) certificate_file: Option<String>,
+    pub(crate) private_key_file: Option<String>,
+    pub(crate) trusted_ca_file: Option<String>,
+    pub(crate) max_message_bytes: Option<i64>,
+    pub(crate) connect_seconds: Option<i64>,
+    pub(crate) queue_requests: Option<i64>,
+    pub(crate) idle_seconds: Option<i64>,
+    pub(crate) probe_seconds: Option<i64>,
+    pub(crate) max_connections: Option<i64>,
+    pub(crate) max_unauthenticated_per_address: Option<i64>,
+    pub(crate) proxy_networks: Option<Vec<String>>,
+    pub(crate) dns_mode: Option<String>,
+    pub(crate) peer: BTreeMap<String, RawSipPeer>,
+}
+
+table!(RawSipPeer {
+    domains: Vec<String>,
+    other_domains: bool,
+    targets: Vec<String>,
+    transport: String,
+    profile: String,
+    tls_subjects: Vec<String>,
+    allow_common_name: bool,
+    requests_per_second: i64,
+    aliases: Vec<String>,
+    one_node: bool,
+});
+
+#[derive(Debug, Default, Deserialize, Serialize)]
+#[serde(default, deny_unknown_fields)]
 pub(crate) struct RawFederation {
     pub(crate) default: Option<String>,
     pub(crate) messages_per_second: Option<i64>,
@@ -109,6 +146,7 @@ table!(RawDomain {
     certificate_file: String,
     private_key_file: String,
     chat_domains: Vec<String>,
+    sip_host: String,
 });
 table!(RawDns {
     listen: Vec<String>,
@@ -118,6 +156,11 @@ table!(RawDns {
     mode: String,
     private_networks: Vec<String>,
     responses_per_second: i64,
+});
+table!(RawDrain {
+    dns_wait_seconds: i64,
+    on_stop: String,
+    streams_per_second: i64,
 });
 table!(RawAdmin {
     listen: String,
@@ -132,4 +175,6 @@ table!(RawLimits {
     roster_items: i64,
     sessions_per_user: i64,
     custody_stanzas: i64,
+    repeat_seconds: i64,
+    repeats: i64,
 });

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use entente_cluster::{NodeId, Roles};
 
+use super::sip::{SipConfig, SipPeerConfig, SipPeers};
+
 /// Everything that the program needs to know, checked.
 #[derive(Debug, Clone)]
 pub(crate) struct Config {
@@ -15,10 +17,12 @@ pub(crate) struct Config {
     pub(crate) cluster: ClusterConfig,
     pub(crate) client: ClientConfig,
     pub(crate) xmpp: XmppConfig,
+    pub(crate) sip: SipConfig,
     pub(crate) federation: Arc<FederationPolicy>,
     /// Local domains, lower case, with U-labels.
     pub(crate) domains: BTreeMap<String, DomainConfig>,
     pub(crate) dns: DnsConfig,
+    pub(crate) drain: DrainConfig,
     pub(crate) admin: AdminConfig,
     pub(crate) log: LogConfig,
     pub(crate) limits: LimitsConfig,
@@ -106,16 +110,30 @@ pub(crate) struct FederationPolicy {
     pub(crate) subscriptions_per_minute: u32,
     /// By domain, lower case, U-labels; exact matches only.
     pub(crate) peers: HashMap<String, PeerConfig>,
+    /// The domains that are spoken to over SIP.
+    pub(crate) sip: SipPeers,
 }
 
 impl FederationPolicy {
-    /// The rule for `domain`, `None` when it is denied.
+    /// The rule for XMPP with `domain`, `None` when it is denied or a SIP domain (F4).
     pub(crate) fn peer(&self, domain: &str) -> Option<PeerConfig> {
         match self.peers.get(domain) {
             Some(peer) if peer.allowed => Some(peer.clone()),
             Some(_) => None,
+            None if self.sip_peer(domain).is_some() => None,
             None => self.allow_by_default.then(PeerConfig::default),
         }
+    }
+
+    /// The SIP peer that speaks for `domain`; `None` when the domain is not a SIP domain. A clearing
+    /// house speaks for what no other place names, whatever the default for XMPP is.
+    pub(crate) fn sip_peer(&self, domain: &str) -> Option<&Arc<SipPeerConfig>> {
+        self.sip.by_domain.get(domain).or_else(|| {
+            self.sip
+                .other
+                .as_ref()
+                .filter(|_| !self.peers.contains_key(domain))
+        })
     }
 }
 
@@ -154,6 +172,8 @@ pub(crate) struct DomainConfig {
     pub(crate) certificate_file: PathBuf,
     pub(crate) private_key_file: PathBuf,
     pub(crate) chat_domains: Vec<String>,
+    /// Target of the domain's SIP records, in A-labels.
+    pub(crate) sip_host: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -183,6 +203,29 @@ pub(crate) struct Network {
     pub(crate) prefix: u8,
 }
 
+impl Network {
+    /// Whether `address` lies in it; an IPv4 address in IPv6 form counts as IPv4.
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
+        let bits = |address: IpAddr| match address.to_canonical() {
+            IpAddr::V4(v4) => (u128::from(v4.to_bits()) << 96, true),
+            IpAddr::V6(v6) => (v6.to_bits(), false),
+        };
+        let ((ours, our_kind), (theirs, their_kind)) = (bits(self.address), bits(address));
+        let differing = (ours ^ theirs).leading_zeros();
+        our_kind == their_kind && differing >= u32::from(self.prefix)
+    }
+}
+
+/// How the node is taken out.
+#[derive(Debug, Clone)]
+pub(crate) struct DrainConfig {
+    /// From the records' end in DNS to their end in caches.
+    pub(crate) dns_wait: Duration,
+    /// Whether a stop waits as an operator's drain does.
+    pub(crate) patient_stop: bool,
+    pub(crate) streams_per_second: u32,
+}
+
 #[derive(Debug, Clone)]
 pub(crate) struct AdminConfig {
     pub(crate) listen: SocketAddr,
@@ -201,4 +244,6 @@ pub(crate) struct LimitsConfig {
     pub(crate) roster_items: u32,
     pub(crate) sessions_per_user: u32,
     pub(crate) custody_stanzas: usize,
+    pub(crate) repeat_window: Duration,
+    pub(crate) repeats: usize,
 }

@@ -65,6 +65,11 @@ impl Switchboard {
             }
             // Who sent it is known where frames arrive.
             WireFrame::Resync => {}
+            WireFrame::Sip(frame) => {
+                if let Some(sip) = self.sip() {
+                    sip.frame(*frame);
+                }
+            }
             WireFrame::Receipts(holders) => {
                 self.send_receipts(holders, false);
             }

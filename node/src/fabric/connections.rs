@@ -1,13 +1,13 @@
 //! The connections of this node that something can be sent to: client sessions, and inbound
 //! federation streams (which only get receipts).
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use entente_home_core::SessionKey;
+use hashbrown::HashMap;
 
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Item};
 
 const PARTS: usize = 16;
 
@@ -17,6 +17,10 @@ pub(crate) struct Connections {
     edge: Arc<str>,
     epoch: u64,
     next: AtomicU64,
+    /// Holders that are part of the node and stay until it ends.
+    standing: AtomicUsize,
+    /// The node hands over: whoever comes late is told so at once.
+    closed: AtomicBool,
     parts: [RwLock<HashMap<u64, Arc<Inbox>>>; PARTS],
 }
 
@@ -26,6 +30,8 @@ impl Connections {
             edge,
             epoch,
             next: AtomicU64::new(1),
+            standing: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
             parts: std::array::from_fn(|_| RwLock::default()),
         }
     }
@@ -38,15 +44,31 @@ impl Connections {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(conn, Arc::clone(&inbox));
+        // After it is in the table: a drain sees it there, or it sees the drain here.
+        if self.closed.load(Ordering::SeqCst) {
+            let _new = inbox.push(Item::Leave);
+        }
         ConnectionHandle {
-            key: SessionKey {
-                edge: Arc::clone(&self.edge),
-                epoch: self.epoch,
-                conn,
-            },
+            key: SessionKey::new(Arc::clone(&self.edge), self.epoch, conn),
             inbox,
             connections: Arc::clone(self),
         }
+    }
+
+    /// Opens the inbox of a holder that is part of the node: it does not count as a connection.
+    pub(crate) fn open_standing(self: &Arc<Self>) -> ConnectionHandle {
+        self.standing.fetch_add(1, Ordering::Relaxed);
+        self.open()
+    }
+
+    /// From now on every connection that opens is told to take its leave.
+    pub(crate) fn close_door(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes [`Self::close_door`] back.
+    pub(crate) fn open_door(&self) {
+        self.closed.store(false, Ordering::SeqCst);
     }
 
     /// The inbox of `key`, if the connection is here and alive.
@@ -82,10 +104,12 @@ impl Connections {
 
     /// How many connections are open.
     pub(crate) fn count(&self) -> usize {
-        self.parts
+        let open: usize = self
+            .parts
             .iter()
             .map(|part| part.read().unwrap_or_else(PoisonError::into_inner).len())
-            .sum()
+            .sum();
+        open.saturating_sub(self.standing.load(Ordering::Relaxed))
     }
 
     fn part(&self, conn: u64) -> &RwLock<HashMap<u64, Arc<Inbox>>> {

@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use entente_cluster::MembershipHandle;
-use entente_cluster::forward::{HealthReport, Inbound, Lost, MeshHandler};
-use entente_cluster::{ClusterView, Standing};
+use entente_cluster::forward::{CallRefusal, HealthReport, Inbound, Lost, MeshHandler};
+use entente_cluster::{ClusterView, NodeId, Standing};
 use entente_home_core::Input;
+use entente_store::Store;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 
+use super::everywhere;
 use super::receipts::ReceiptBatch;
 use super::switchboard::{Switchboard, homes_of};
 use super::wire::WireFrame;
@@ -79,26 +82,44 @@ fn lost(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
 pub(crate) struct NodeSide {
     pub(crate) membership: Arc<MembershipHandle>,
     pub(crate) switchboard: Arc<Switchboard>,
+    pub(crate) store: Store,
 }
 
 impl MeshHandler for NodeSide {
+    fn call(
+        &self,
+        _from: NodeId,
+        kind: u32,
+        payload: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, CallRefusal>> {
+        match kind {
+            everywhere::REACHED => Box::pin(everywhere::answer(self.store.clone(), payload)),
+            _ => Box::pin(std::future::ready(Err(CallRefusal::UnknownKind))),
+        }
+    }
+
     fn lost(&self, lost: Lost) -> BoxFuture<'static, ()> {
         let mut batch = ReceiptBatch::default();
         for frame in lost.frames {
-            // The holders send again, by a view that knows of the death.
-            if let Ok(
-                WireFrame::ToUser {
-                    envelope: Some(envelope),
-                    ..
+            match WireFrame::decode(frame) {
+                // The holders send again, by a view that knows of the death.
+                Ok(
+                    WireFrame::ToUser {
+                        envelope: Some(envelope),
+                        ..
+                    }
+                    | WireFrame::Outbound {
+                        envelope: Some(envelope),
+                        ..
+                    }
+                    | WireFrame::FromClient { envelope, .. },
+                ) => batch.retry(envelope),
+                Ok(WireFrame::Sip(frame)) => {
+                    if let Some(sip) = self.switchboard.sip() {
+                        sip.frame_lost(*frame);
+                    }
                 }
-                | WireFrame::Outbound {
-                    envelope: Some(envelope),
-                    ..
-                }
-                | WireFrame::FromClient { envelope, .. },
-            ) = WireFrame::decode(frame)
-            {
-                batch.retry(envelope);
+                _ => {}
             }
         }
         batch.flush(&self.switchboard);

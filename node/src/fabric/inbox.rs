@@ -12,10 +12,6 @@ use tokio::sync::Notify;
 
 /// One thing for a connection.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "deliveries are what nearly all items are"
-)]
 pub(crate) enum Item {
     Deliver {
         delivery: Option<DeliveryId>,
@@ -28,7 +24,10 @@ pub(crate) enum Item {
     End(EndReason),
     /// This node may have forgotten its users' sessions: if it is the home, register again.
     Resync(NodeId),
-    /// The node drains or is isolated: close, clients shall come back elsewhere.
+    /// The node hands over: end the stream so that nothing is left in doubt; clients and peers shall
+    /// come back elsewhere.
+    Leave,
+    /// The node is isolated: end the stream at once.
     Shutdown,
 }
 

@@ -7,15 +7,18 @@
 
 mod arrival;
 pub(crate) mod connections;
+pub(crate) mod everywhere;
 pub(crate) mod follow;
 pub(crate) mod inbox;
 pub(crate) mod receipts;
 pub(crate) mod shard;
 pub(crate) mod store_worker;
+pub(crate) mod stored;
 pub(crate) mod switchboard;
 pub(crate) mod wire;
 
 pub(crate) use connections::{ConnectionHandle, Connections};
+pub(crate) use everywhere::everywhere;
 pub(crate) use inbox::Item;
 pub(crate) use receipts::ReceiptBatch;
-pub(crate) use switchboard::{OutboundItem, OutboundSink, Switchboard};
+pub(crate) use switchboard::{OutboundItem, OutboundSink, SipPart, Switchboard, Unplaced};

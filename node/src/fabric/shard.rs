@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::receipts::ReceiptBatch;
 use super::store_worker::StoreJob;
-use super::switchboard::{ShardLanes, Switchboard};
+use super::switchboard::{ShardLanes, Switchboard, homes_of};
 
 /// Room for what edges bring; they wait when it is full.
 const EDGE_LANE: usize = 1024;
@@ -94,7 +94,9 @@ impl ShardDriver {
     /// Runs until the node stops.
     pub(crate) async fn run(mut self) {
         let mut view = self.switchboard.view.clone();
-        view.mark_unchanged();
+        // Whatever the view is at the start, it is new to this shard.
+        let mut homes = 0;
+        view.mark_changed();
         let mut inputs = Vec::with_capacity(BATCH);
         let mut from_edges = Vec::with_capacity(BATCH);
         let mut refused_until = None;
@@ -113,6 +115,9 @@ impl ShardDriver {
                         return;
                     }
                     let after = view.borrow_and_update().clone();
+                    if std::mem::replace(&mut homes, homes_of(&after)) != homes_of(&after) {
+                        inputs.push(Input::HomesChanged);
+                    }
                     let users: Vec<_> = self.core.users().filter(|user| !after.is_home(user.as_str())).cloned().collect();
                     if !users.is_empty() {
                         inputs.push(Input::Release { users });

@@ -1,7 +1,6 @@
 //! The switchboard: by today's view, where does this go?
 
-use std::collections::HashSet;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::{Arc, OnceLock};
 
 use entente_cluster::forward::Mesh;
@@ -11,12 +10,14 @@ use entente_home_core::{
 };
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
 use entente_xmpp_core::stanza::Stanza;
+use hashbrown::{DefaultHashBuilder, HashSet};
 use tokio::sync::{mpsc, watch};
 
 use super::connections::Connections;
 use super::inbox::Item;
 use super::receipts::ReceiptBatch;
 use super::wire::WireFrame;
+use crate::sip::frame::SipFrame;
 
 /// Forwardings after which a stanza goes back to its holder: two nodes whose views differ must not
 /// play ping-pong with it.
@@ -32,6 +33,22 @@ pub(crate) struct OutboundItem {
 /// Who sends to other domains. It takes everything: what it can't send, it answers.
 pub(crate) trait OutboundSink: Send + Sync {
     fn submit(&self, item: OutboundItem);
+}
+
+/// SIP federation on this node.
+pub(crate) trait SipPart: Send + Sync {
+    /// Whether the domain is spoken to over SIP.
+    fn takes(&self, domain: &str) -> bool;
+
+    /// A stanza of a user whose home this is, for such a domain. It takes everything: what it can't
+    /// send, it answers.
+    fn submit(&self, item: OutboundItem);
+
+    /// A frame that another node sent.
+    fn frame(&self, frame: SipFrame);
+
+    /// A frame of this node that its receiver never got.
+    fn frame_lost(&self, frame: SipFrame);
 }
 
 /// There is no node to give it to now; the holder tries again.
@@ -53,9 +70,10 @@ pub(crate) struct Switchboard {
     pub(crate) view: watch::Receiver<Arc<ClusterView>>,
     domains: HashSet<String>,
     shards: Vec<ShardLanes>,
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     mesh: OnceLock<Mesh>,
     outbound: OnceLock<Arc<dyn OutboundSink>>,
+    sip: OnceLock<Arc<dyn SipPart>>,
 }
 
 /// Envelopes of one holder.
@@ -92,9 +110,10 @@ impl Switchboard {
             view,
             domains: domains.into_iter().collect(),
             shards,
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             mesh: OnceLock::new(),
             outbound: OnceLock::new(),
+            sip: OnceLock::new(),
         })
     }
 
@@ -109,6 +128,21 @@ impl Switchboard {
             self.outbound.set(sink).is_ok(),
             "the outbound streams are connected once"
         );
+    }
+
+    /// Connects SIP federation, where it is on; once, at the start.
+    pub(crate) fn connect_sip(&self, sip: Arc<dyn SipPart>) {
+        assert!(self.sip.set(sip).is_ok(), "SIP is connected once");
+    }
+
+    /// SIP federation, where it is on.
+    pub(super) fn sip(&self) -> Option<&Arc<dyn SipPart>> {
+        self.sip.get()
+    }
+
+    /// A frame about SIP to another node, never waiting.
+    pub(crate) fn send_sip(&self, node: &NodeId, frame: SipFrame) -> Result<(), Unplaced> {
+        self.try_mesh(node, WireFrame::Sip(Box::new(frame)))
     }
 
     /// Whether we serve `domain`.
@@ -446,6 +480,11 @@ impl Switchboard {
         let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else {
             return Err(Unplaced);
         };
+        if let Some(sip) = self.sip.get()
+            && sip.takes(to.domain())
+        {
+            return self.route_to_gateway(sip, envelope, stanza, hops);
+        }
         let node = {
             let view = self.view.borrow();
             view.outbound_for(from.to_bare().as_str(), to.domain())
@@ -468,6 +507,32 @@ impl Switchboard {
                 },
             ),
             None => Err(Unplaced),
+        }
+    }
+
+    /// A stanza for a SIP domain, to the gateway at its sender's home.
+    fn route_to_gateway(
+        &self,
+        sip: &Arc<dyn SipPart>,
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+    ) -> Result<(), Unplaced> {
+        let sender = stanza.from().map(Jid::to_bare).ok_or(Unplaced)?;
+        match self.place(sender.as_str()) {
+            Place::Here => {
+                sip.submit(OutboundItem { envelope, stanza });
+                Ok(())
+            }
+            Place::There(node) if hops < MAX_HOPS => self.try_mesh(
+                &node,
+                WireFrame::Outbound {
+                    envelope,
+                    stanza,
+                    hops: hops + 1,
+                },
+            ),
+            _ => Err(Unplaced),
         }
     }
 

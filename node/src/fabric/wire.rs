@@ -1,8 +1,6 @@
 //! The node's frames: between our types and the protobuf that links carry. Decoding checks
 //! everything; behind it nothing validates again.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use entente_home_core::{
     BindError, DeliveryId, EndReason, EnvelopeId, Input, SessionEndReason, SessionKey,
@@ -12,6 +10,8 @@ use entente_proto::node::v1 as proto;
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
 use entente_xmpp_core::stanza::Stanza;
 use prost::Message;
+
+use crate::sip::frame::SipFrame;
 
 /// What nodes tell each other about users, sessions and streams.
 #[derive(Debug, Clone)]
@@ -74,6 +74,8 @@ pub(crate) enum WireFrame {
         session: SessionKey,
         ids: Vec<DeliveryId>,
     },
+    /// About SIP federation.
+    Sip(Box<SipFrame>),
 }
 
 /// A frame that another node should not have sent; it is counted and dropped.
@@ -89,6 +91,8 @@ pub(crate) enum WireFault {
     Address,
     #[error("an unknown condition or reason")]
     Condition,
+    #[error("a frame with a bad SIP message")]
+    Sip,
 }
 
 impl WireFrame {
@@ -261,6 +265,7 @@ impl WireFrame {
                 session: Some(key_out(&session)),
                 deliveries: ids.into_iter().map(|id| id.0).collect(),
             }),
+            Self::Sip(frame) => Body::Sip(frame.encode()),
         };
         Bytes::from(proto::Frame { body: Some(body) }.encode_to_vec())
     }
@@ -351,6 +356,7 @@ impl WireFrame {
                 ids: frame.deliveries.into_iter().map(DeliveryId).collect(),
             },
             Body::Resync(_) => Self::Resync,
+            Body::Sip(frame) => Self::Sip(Box::new(SipFrame::decode(frame)?)),
             Body::Bounce(_) => return Err(WireFault::Condition),
         })
     }
@@ -358,7 +364,7 @@ impl WireFrame {
 
 fn key_out(key: &SessionKey) -> proto::SessionKey {
     proto::SessionKey {
-        edge: key.edge.as_ref().to_owned(),
+        edge: Bytes::copy_from_slice(key.edge.as_bytes()),
         epoch: key.epoch,
         conn: key.conn,
     }
@@ -366,14 +372,11 @@ fn key_out(key: &SessionKey) -> proto::SessionKey {
 
 fn key_in(key: Option<proto::SessionKey>) -> Result<SessionKey, WireFault> {
     let key = key.ok_or(WireFault::Incomplete)?;
-    if key.edge.is_empty() || key.edge.len() > 63 {
+    let edge = std::str::from_utf8(&key.edge).map_err(|_| WireFault::Address)?;
+    if edge.is_empty() || edge.len() > 63 {
         return Err(WireFault::Address);
     }
-    Ok(SessionKey {
-        edge: Arc::from(key.edge),
-        epoch: key.epoch,
-        conn: key.conn,
-    })
+    Ok(SessionKey::new(edge, key.epoch, key.conn))
 }
 
 fn envelope_out(envelope: &EnvelopeId) -> proto::EnvelopeId {

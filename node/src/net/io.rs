@@ -37,6 +37,15 @@ pub(crate) enum IoEvent {
     Broken,
 }
 
+/// The name of a TLS version, for people.
+pub(crate) fn tls_version(version: Option<rustls::ProtocolVersion>) -> &'static str {
+    match version {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "unknown",
+    }
+}
+
 impl Io {
     /// The plain socket, for a handshake. The connection is `Gone` meanwhile.
     pub(crate) fn take_plain(&mut self) -> Option<TcpStream> {
@@ -102,6 +111,12 @@ impl Io {
             Self::Gone => Poll::Ready(Ok(())),
         });
         let _late = tokio::time::timeout(std::time::Duration::from_secs(2), goodbye).await;
+    }
+
+    /// Reads until the peer closes its side, and drops what comes.
+    pub(crate) async fn read_away(&mut self) {
+        let (mut nothing, mut flushed) = (BytesMut::new(), false);
+        while self.event(&mut nothing, &mut flushed, true, |_| {}).await == IoEvent::Read {}
     }
 
     fn poll_write_out(

@@ -2,6 +2,7 @@
 //! connect out, replaced as a whole on reload without touching established connections.
 
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -99,7 +100,7 @@ impl Set {
             let identity = Identity::load(&config.certificate_file, &config.private_key_file)?;
             let ascii = entente_xmpp_core::jid::domain_to_ascii(domain)
                 .map_or_else(|_| domain.clone(), |name| name.into_owned());
-            check_names(&identity, config, &ascii)?;
+            check_name(&identity, &config.certificate_file, &ascii)?;
             let certified = Arc::new(identity.certified()?);
             fallback.get_or_insert_with(|| Arc::clone(&certified));
             let outbound = ClientConfig::builder()
@@ -126,23 +127,19 @@ impl Set {
     }
 }
 
-fn check_names(identity: &Identity, config: &DomainConfig, ascii: &str) -> Result<(), TlsError> {
-    let file = || config.certificate_file.clone();
+/// Whether the certificate names `ascii` (F7).
+pub(super) fn check_name(identity: &Identity, file: &Path, ascii: &str) -> Result<(), TlsError> {
     let leaf = &identity.chain[0];
-    let end_entity =
-        webpki::EndEntityCert::try_from(leaf).map_err(|_| TlsError::NotX509 { file: file() })?;
-    let name = rustls_pki_types::ServerName::try_from(ascii.to_owned()).map_err(|_| {
-        TlsError::MissingName {
-            file: file(),
-            name: ascii.to_owned(),
-        }
-    })?;
+    let end_entity = webpki::EndEntityCert::try_from(leaf)
+        .map_err(|_| TlsError::NotX509 { file: file.into() })?;
+    let missing = || TlsError::MissingName {
+        file: file.into(),
+        name: ascii.to_owned(),
+    };
+    let name = rustls_pki_types::ServerName::try_from(ascii.to_owned()).map_err(|_| missing())?;
     end_entity
         .verify_is_valid_for_subject_name(&name)
-        .map_err(|_| TlsError::MissingName {
-            file: file(),
-            name: ascii.to_owned(),
-        })
+        .map_err(|_| missing())
 }
 
 struct BySni(Arc<ArcSwap<Set>>);

@@ -4,10 +4,15 @@
 pub(crate) mod binding;
 pub(crate) mod domains;
 pub(crate) mod issue;
+pub(crate) mod mutual;
+pub(crate) mod names;
 pub(crate) mod pem;
 pub(crate) mod proof;
+pub(crate) mod sip;
 pub(crate) mod verifier;
 
 pub(crate) use domains::DomainCertificates;
+pub(crate) use names::CertificateNames;
 pub(crate) use pem::TlsError;
 pub(crate) use proof::PeerTrust;
+pub(crate) use sip::SipCertificates;

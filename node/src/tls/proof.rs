@@ -61,6 +61,36 @@ impl PeerTrust {
     }
 }
 
+impl PeerTrust {
+    /// Whether the chain leads to one of the CAs, with a certificate for servers or for clients: SIP
+    /// servers are both, and CAs issue now one, now the other.
+    pub(crate) fn verifies(
+        &self,
+        leaf: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), webpki::Error> {
+        let end_entity = EndEntityCert::try_from(leaf)?;
+        let anchors = self.anchors.load();
+        let algorithms = rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .all;
+        let check = |usage| {
+            let path = end_entity.verify_for_usage(
+                algorithms,
+                &anchors,
+                intermediates,
+                now,
+                usage,
+                None,
+                None,
+            );
+            path.map(|_| ())
+        };
+        check(KeyUsage::server_auth()).or_else(|_| check(KeyUsage::client_auth()))
+    }
+}
+
 /// id-on-xmppAddr (RFC 6120 section 13.7.1.4) and SRVName `_xmpp-server.` (RFC 4985).
 fn names_in_other_names(leaf: &CertificateDer<'_>, domain: &str) -> bool {
     let xmpp_addr = Oid::from(&[1, 3, 6, 1, 5, 5, 7, 8, 5]).expect("a constant object identifier");

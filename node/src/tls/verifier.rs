@@ -23,7 +23,7 @@ impl ProofLater {
         })
     }
 
-    fn tls12(
+    pub(super) fn tls12(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
@@ -37,7 +37,7 @@ impl ProofLater {
         )
     }
 
-    fn tls13(
+    pub(super) fn tls13(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
@@ -51,7 +51,7 @@ impl ProofLater {
         )
     }
 
-    fn schemes(&self) -> Vec<SignatureScheme> {
+    pub(super) fn schemes(&self) -> Vec<SignatureScheme> {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()

@@ -16,9 +16,9 @@ use entente_xmpp_core::stanza::Stanza;
 use tokio::sync::watch;
 
 use super::service::XmppService;
-use super::throttle::DomainThrottle;
 use crate::clock::now;
 use crate::fabric::{ConnectionHandle, Item};
+use crate::net::throttle::DomainThrottle;
 
 /// How long acks stay back before the fence is asked again.
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
@@ -43,7 +43,9 @@ pub(super) struct Acceptance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
     Nothing,
-    /// The node drains or is isolated.
+    /// The node hands over.
+    Leave,
+    /// The node is isolated.
     Shutdown,
 }
 
@@ -74,7 +76,7 @@ impl Acceptance {
 
     /// Takes a stanza of an authenticated domain for one of ours. Waits for room at the home.
     pub(super) async fn accept(&mut self, now: Instant, stanza: Stanza) {
-        metrics::counter!("entente_xmpp_stanzas_total", "direction" => "in").increment(1);
+        self.service.stanzas_in.increment(1);
         let answer = match self.examine(now, &stanza) {
             Verdict::Deliver => {
                 let Some(user) = stanza.to().map(Jid::to_bare) else {
@@ -226,6 +228,8 @@ impl Acceptance {
                 Item::Retry(seq) => {
                     self.custody.retry(now, seq);
                 }
+                Item::Leave if notice == Notice::Nothing => notice = Notice::Leave,
+                Item::Leave => {}
                 Item::Shutdown => notice = Notice::Shutdown,
                 Item::Resync(_) => {}
                 Item::Deliver { .. } | Item::BindResult(_) | Item::End(_) => {

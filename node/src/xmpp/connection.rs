@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use entente_xmpp_core::jid::domain_to_ascii;
@@ -14,14 +14,13 @@ use rustls_pki_types::{ServerName, UnixTime};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::dial::dial;
 use super::failure::ConnectFailure;
-use super::resolve::Resolver;
+use super::resolve;
 use super::service::{XmppService, tls_policy};
 use super::target::{Services, Target, in_order};
 use crate::clock::{now, until};
 use crate::config::PeerConfig;
-use crate::net::{Io, IoEvent};
+use crate::net::{Io, IoEvent, dial, tls_version};
 
 /// How long the last bytes to a stream that ends may take.
 const LAST_WORDS: Duration = Duration::from_secs(3);
@@ -71,10 +70,10 @@ pub(super) async fn targets(
             .collect());
     }
     let domain = domain_to_ascii(remote).map_err(|_| ConnectFailure::NoSuchDomain)?;
-    match service.resolver.services(&domain).await {
+    match resolve::services(&service.resolver, &domain).await {
         Services::Found(records) => Ok(in_order(records, &mut rand::rng())),
         Services::NotHere => Err(ConnectFailure::NotHere),
-        Services::None => Ok(vec![Resolver::fallback(&domain)]),
+        Services::None => Ok(vec![resolve::fallback(&domain)]),
     }
 }
 
@@ -172,7 +171,10 @@ async fn attempt(
         local: ascii(&config.local).map_err(|_| ConnectFailure::NoIdentity)?,
         remote: ascii(&config.remote).map_err(|_| ConnectFailure::NoSuchDomain)?,
     };
-    let connect = async { dial(&service.resolver.addresses(&target).await?).await };
+    let connect = async {
+        let addresses = resolve::addresses(&service.resolver, &target).await?;
+        Ok::<_, ConnectFailure>(dial(&addresses).await?)
+    };
     let socket = timeout(patience, connect)
         .await
         .map_err(|_| ConnectFailure::Timeout(patience))??;
@@ -312,7 +314,7 @@ impl Connection {
     /// The TLS version, for people.
     pub(super) fn tls_version(&self) -> Option<&'static str> {
         match &self.io {
-            Io::Client(tls) => Some(version(tls.get_ref().1.protocol_version())),
+            Io::Client(tls) => Some(tls_version(tls.get_ref().1.protocol_version())),
             _ => None,
         }
     }
@@ -330,18 +332,9 @@ impl Connection {
     }
 
     /// Gives the stream a stanza.
-    pub(super) fn send(&mut self, token: u64, stanza: Bytes) {
+    pub(super) fn send(&mut self, now: Instant, token: u64, stanza: Bytes) {
         self.stream
-            .handle_input(now(), OutboundInput::Send { stanza, token });
-    }
-}
-
-/// The name of a TLS version.
-pub(super) fn version(version: Option<rustls::ProtocolVersion>) -> &'static str {
-    match version {
-        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
-        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
-        _ => "unknown",
+            .handle_input(now, OutboundInput::Send { stanza, token });
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use entente_xmpp_core::error::{ErrorType, StanzaCondition, StanzaError};
 use entente_xmpp_core::stream::CloseReason;
 
+use crate::net::DialFault;
+
 /// One failed attempt, or all of them.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(super) enum ConnectFailure {
@@ -101,6 +103,15 @@ impl ConnectFailure {
             Self::Stream(_) => 5,
             Self::Certificate => 6,
             Self::Denied | Self::NoIdentity => 7,
+        }
+    }
+}
+
+impl From<DialFault> for ConnectFailure {
+    fn from(fault: DialFault) -> Self {
+        match fault {
+            DialFault::NoAddress => Self::NoSuchDomain,
+            DialFault::Tcp(kind) => Self::Tcp(kind),
         }
     }
 }

@@ -19,12 +19,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::acceptance::{Acceptance, Notice, Ready};
-use super::connection::{method_name, version};
+use super::connection::method_name;
 use super::service::{XmppService, tls_policy};
 use super::status::{InboundEntry, StreamStatus};
 use super::verification::verify;
 use crate::clock::{now, until};
-use crate::net::{Io, IoEvent, Permit};
+use crate::net::{Io, IoEvent, Permit, tls_version};
 
 /// A TLS handshake that takes longer is given up.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -130,7 +130,7 @@ impl Connection {
     async fn run(mut self) {
         let mut policy = self.service.policy.subscribe();
         loop {
-            let blocked = Box::pin(self.settle()).await;
+            let blocked = self.settle().await;
             if self.closed.is_some() {
                 break;
             }
@@ -156,11 +156,11 @@ impl Connection {
             match wake {
                 Wake::Io(IoEvent::Read | IoEvent::Written) => {}
                 Wake::Io(IoEvent::Eof | IoEvent::Broken) => self.input(InboundInput::Eof),
-                Wake::Acceptance(ready) => {
-                    if self.acceptance.take(now(), ready).await == Notice::Shutdown {
-                        self.close(StreamCondition::SystemShutdown);
-                    }
-                }
+                Wake::Acceptance(ready) => match self.acceptance.take(now(), ready).await {
+                    Notice::Nothing => {}
+                    Notice::Leave => self.input(InboundInput::Leave),
+                    Notice::Shutdown => self.close(StreamCondition::SystemShutdown),
+                },
                 Wake::Verified(Some((id, outcome))) => {
                     self.input(InboundInput::Answer(
                         id,
@@ -178,19 +178,20 @@ impl Connection {
 
     /// Drains the stream's outputs; says whether the peer has to wait.
     async fn settle(&mut self) -> bool {
+        let now = now();
         let blocked = loop {
             if self.closed.is_some() {
                 break true;
             }
-            if self.acceptance.is_blocked(now()) {
+            if self.acceptance.is_blocked(now) && !self.stream.is_closed() {
                 break true;
             }
             let Some(output) = self.stream.poll_output() else {
                 break false;
             };
-            self.act(output).await;
+            self.act(now, output).await;
         };
-        let handled = self.acceptance.acknowledged(now());
+        let handled = self.acceptance.acknowledged(now);
         if handled > 0 {
             self.input(InboundInput::Handled(handled));
         }
@@ -198,9 +199,9 @@ impl Connection {
         blocked
     }
 
-    async fn act(&mut self, output: InboundOutput) {
+    async fn act(&mut self, now: Instant, output: InboundOutput) {
         match output {
-            InboundOutput::Stanza(stanza) => self.acceptance.accept(now(), stanza).await,
+            InboundOutput::Stanza(stanza) => self.acceptance.accept(now, stanza).await,
             InboundOutput::StartTls => {
                 self.stream.take_transmit(&mut self.out);
                 if self.io.write_all(&mut self.out).await.is_err()
@@ -290,7 +291,7 @@ impl Connection {
 
     fn show(&self) {
         let tls = match &self.io {
-            Io::Server(tls) => Some(version(tls.get_ref().1.protocol_version())),
+            Io::Server(tls) => Some(tls_version(tls.get_ref().1.protocol_version())),
             _ => None,
         };
         let entries = self.pairs.iter().map(|pair| StreamStatus {

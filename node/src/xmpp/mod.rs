@@ -13,7 +13,6 @@
 
 mod acceptance;
 mod connection;
-mod dial;
 mod failure;
 mod inbound;
 mod outbound;
@@ -23,7 +22,6 @@ mod resolve;
 mod service;
 mod status;
 mod target;
-mod throttle;
 mod verification;
 
 pub(crate) use service::{XmppError, XmppService};

@@ -30,6 +30,8 @@ const SHORT_LIFE: Duration = Duration::from_secs(2);
 const FORGET: Duration = Duration::from_secs(120);
 /// Bytes put on a stream before the last ones are written.
 const WRITE_AHEAD: usize = 256 * 1024;
+/// How long a stream that is not needed any more waits for the peer's acknowledgements.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// How long stanzas of a closed bidirectional stream are held.
 const LINGER: Duration = Duration::from_secs(30);
 
@@ -130,8 +132,8 @@ struct Session<'a> {
     on_write: Vec<u64>,
     acceptance: Option<Acceptance>,
     batch: ReceiptBatch,
-    /// The node takes nothing more from the peer: close as soon as our own stanzas are out.
-    leaving: bool,
+    /// The node hands over: close as soon as the peer has what was sent, or then.
+    leaving: Option<Instant>,
     closed: Option<CloseReason>,
 }
 
@@ -139,7 +141,7 @@ enum Wake {
     Io(IoEvent),
     Queue,
     Acceptance(Ready),
-    Drain,
+    Leave,
     Policy,
     Timer,
 }
@@ -173,20 +175,21 @@ impl<'a> Session<'a> {
             connection,
             on_write: Vec::new(),
             batch: ReceiptBatch::default(),
-            leaving: false,
+            leaving: None,
             closed: None,
         }
     }
 
     async fn run(mut self) {
-        let mut drains = self.service.drains.subscribe();
+        let mut leaving = self.service.leaving.subscribe();
         let mut policy = self.service.policy.subscribe();
         loop {
-            let blocked = Box::pin(self.settle()).await;
+            let blocked = self.settle().await;
             if self.closed.is_some() {
                 break;
             }
             let deadline = self.deadline();
+            let stays = self.leaving.is_none();
             let Self {
                 connection,
                 pair,
@@ -206,7 +209,7 @@ impl<'a> Session<'a> {
                 event = io.event(out, needs_flush, reading, |bytes| stream.handle_input(now(), OutboundInput::Bytes(bytes.into()))) => Wake::Io(event),
                 ready = ready(acceptance.as_mut()) => Wake::Acceptance(ready),
                 () = pair.woken() => Wake::Queue,
-                changed = drains.changed() => if changed.is_ok() { Wake::Drain } else { Wake::Timer },
+                Ok(_) = leaving.wait_for(|leaving| *leaving), if stays => Wake::Leave,
                 changed = policy.changed() => if changed.is_ok() { Wake::Policy } else { Wake::Timer },
                 () = until(deadline) => Wake::Timer,
             };
@@ -215,7 +218,7 @@ impl<'a> Session<'a> {
                 Wake::Io(IoEvent::Written) => self.written(),
                 Wake::Io(IoEvent::Eof | IoEvent::Broken) => self.input(OutboundInput::Eof),
                 Wake::Acceptance(ready) => self.on_acceptance(ready).await,
-                Wake::Drain => self.close(StreamCondition::SystemShutdown),
+                Wake::Leave => self.leave(),
                 Wake::Policy => {
                     if self
                         .service
@@ -235,18 +238,19 @@ impl<'a> Session<'a> {
 
     /// Drains the stream's outputs and fills it from the queue; says whether the peer has to wait.
     async fn settle(&mut self) -> bool {
+        let now = now();
         let blocked = loop {
             let blocked = self
                 .acceptance
                 .as_mut()
-                .is_some_and(|acceptance| acceptance.is_blocked(now()));
+                .is_some_and(|acceptance| acceptance.is_blocked(now));
             if blocked {
                 break true;
             }
             let Some(output) = self.connection.stream.poll_output() else {
                 break false;
             };
-            self.act(output).await;
+            self.act(now, output).await;
         };
         if self.connection.stream.is_established() && self.connection.out.len() < WRITE_AHEAD {
             let acks = self.connection.stream.sm_enabled();
@@ -259,22 +263,26 @@ impl<'a> Session<'a> {
             let mut count = 0;
             pair.take(WRITE_AHEAD, |token, stanza| {
                 count += 1;
-                connection.send(token, stanza);
+                connection.send(now, token, stanza);
                 if !acks {
                     on_write.push(token);
                 }
             });
             if count > 0 {
-                metrics::counter!("entente_xmpp_stanzas_total", "direction" => "out")
-                    .increment(count);
+                self.service.stanzas_out.increment(count);
             }
         }
-        if self.leaving && self.pair.is_empty() {
-            self.leaving = false;
-            self.close(StreamCondition::SystemShutdown);
+        let acks_owed = self.connection.stream.unhandled() > 0;
+        if self
+            .leaving
+            .is_some_and(|until| (self.pair.is_empty() && !acks_owed) || until <= now)
+            && self.connection.stream.is_established()
+        {
+            // In order, without an error: the peer sees a stream that is not needed any more.
+            self.input(OutboundInput::Close(None));
         }
         if let Some(acceptance) = &mut self.acceptance {
-            let handled = acceptance.acknowledged(now());
+            let handled = acceptance.acknowledged(now);
             if handled > 0 {
                 self.input(OutboundInput::Handled(handled));
             }
@@ -294,11 +302,11 @@ impl<'a> Session<'a> {
         blocked
     }
 
-    async fn act(&mut self, output: OutboundOutput) {
+    async fn act(&mut self, now: Instant, output: OutboundOutput) {
         match output {
             OutboundOutput::Stanza(stanza) => {
                 if let Some(acceptance) = &mut self.acceptance {
-                    acceptance.accept(now(), stanza).await;
+                    acceptance.accept(now, stanza).await;
                 }
             }
             OutboundOutput::Delivered(token) => self.done([token]),
@@ -327,9 +335,15 @@ impl<'a> Session<'a> {
         let Some(acceptance) = &mut self.acceptance else {
             return;
         };
-        if acceptance.take(now(), ready).await == Notice::Shutdown {
-            self.leaving = true;
+        match acceptance.take(now(), ready).await {
+            Notice::Nothing => {}
+            Notice::Leave => self.leave(),
+            Notice::Shutdown => self.close(StreamCondition::SystemShutdown),
         }
+    }
+
+    fn leave(&mut self) {
+        self.leaving.get_or_insert(now() + FAREWELL);
     }
 
     fn close(&mut self, condition: StreamCondition) {
@@ -343,10 +357,18 @@ impl<'a> Session<'a> {
     fn deadline(&self) -> Option<Instant> {
         let acceptance = self.acceptance.as_ref().and_then(Acceptance::poll_timeout);
         let queue = self.pair.next_deadline();
-        [self.connection.stream.poll_timeout(), acceptance, queue]
-            .into_iter()
-            .flatten()
-            .min()
+        let leaving = self
+            .leaving
+            .filter(|_| self.connection.stream.is_established());
+        [
+            self.connection.stream.poll_timeout(),
+            acceptance,
+            queue,
+            leaving,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     async fn timer(&mut self) {

@@ -39,6 +39,8 @@ pub(super) enum Offer {
     Done(EnvelopeId),
     /// No room.
     Full(OutboundItem),
+    /// An earlier one has to come first: the holder sends both again.
+    Early(EnvelopeId),
     /// The pair is being removed: look for another.
     Retired(OutboundItem),
 }
@@ -85,6 +87,7 @@ impl Pair {
             Pushed::Pending => Offer::Taken,
             Pushed::Done(envelope) => Offer::Done(envelope),
             Pushed::Full(item) => Offer::Full(item),
+            Pushed::Early(envelope) => Offer::Early(envelope),
         }
     }
 

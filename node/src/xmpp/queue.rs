@@ -1,12 +1,13 @@
 //! What waits for, or is under way on, the stream of one domain pair.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use entente_cluster::custody::{Seen, SeenLimits, SeenWindow};
 use entente_home_core::{EnvelopeId, SessionKey};
 use entente_xmpp_core::stanza::Stanza;
+use hashbrown::HashSet;
 
 use crate::fabric::OutboundItem;
 
@@ -49,6 +50,9 @@ pub(super) enum Pushed {
     Done(EnvelopeId),
     /// There is no room.
     Full(OutboundItem),
+    /// It must not pass an earlier one of its sender to the same recipient, which did not come here
+    /// yet: the holder sends both again, in order.
+    Early(EnvelopeId),
 }
 
 /// See the module.
@@ -82,6 +86,13 @@ impl OutboundQueue {
 
     /// Takes a stanza.
     pub(super) fn push(&mut self, now: Instant, item: OutboundItem) -> Pushed {
+        if let Some(envelope) = &item.envelope
+            && let Some(before) = envelope.after
+            && !self.seen.contains(&envelope.holder, before)
+            && !self.seen.contains(&envelope.holder, envelope.seq)
+        {
+            return Pushed::Early(envelope.clone());
+        }
         if let Some(envelope) = &item.envelope
             && self.seen.observe(now, &envelope.holder, envelope.seq) == Seen::Duplicate
         {
@@ -208,8 +219,6 @@ impl OutboundQueue {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     const BOUNDS: QueueBounds = QueueBounds {
@@ -232,14 +241,7 @@ mod tests {
             " ".repeat(padding)
         );
         OutboundItem {
-            envelope: Some(EnvelopeId::new(
-                SessionKey {
-                    edge: Arc::from("n1"),
-                    epoch: 1,
-                    conn: 7,
-                },
-                seq,
-            )),
+            envelope: Some(EnvelopeId::new(SessionKey::new("n1", 1, 7), seq)),
             stanza: Stanza::parse(Bytes::from(text)).unwrap(),
         }
     }
@@ -283,6 +285,24 @@ mod tests {
         assert!(matches!(queue.push(now, item(1, 0)), Pushed::Done(_)));
         assert!(queue.is_empty());
         assert_eq!(queue.bytes, 0);
+    }
+
+    #[test]
+    fn a_stanza_waits_for_the_one_that_it_comes_after() {
+        let now = start();
+        let mut queue = OutboundQueue::new(BOUNDS);
+        let after = |seq: u64, before: u64| {
+            let mut item = item(seq, 0);
+            item.envelope.as_mut().unwrap().after = Some(before);
+            item
+        };
+        assert!(matches!(queue.push(now, after(2, 1)), Pushed::Early(_)));
+        assert!(matches!(queue.push(now, after(2, 1)), Pushed::Early(_)));
+        assert!(queue.is_empty());
+        assert!(matches!(queue.push(now, item(1, 0)), Pushed::Queued));
+        assert!(matches!(queue.push(now, after(2, 1)), Pushed::Queued));
+        // Known itself: nothing has to come before it any more.
+        assert!(matches!(queue.push(now, after(1, 9)), Pushed::Pending));
     }
 
     #[test]

@@ -1,39 +1,32 @@
 //! The service: what all streams share, the table of pairs, and the way in for what goes out.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use entente_home_core::{EnvelopeId, HomeConfig};
 use entente_xmpp_core::dialback::DialbackSecret;
 use entente_xmpp_core::error::{StanzaCondition, StanzaError};
 use entente_xmpp_core::stanza::Stanza;
 use entente_xmpp_core::stream::{InboundConfig, TlsPolicy};
+use hashbrown::HashMap;
 use tokio::sync::{Semaphore, watch};
 
 use super::inbound;
 use super::pair::{Offer, Pair};
 use super::queue::QueueBounds;
-use super::resolve::Resolver;
 use super::status::{InboundList, StreamStatus};
-use super::throttle::Throttles;
 use crate::clock::{now, wall_ms};
 use crate::config::{FederationPolicy, PeerTls, XmppConfig};
 use crate::fabric::{OutboundItem, OutboundSink, ReceiptBatch, Switchboard};
-use crate::net::{Admission, listen};
+use crate::net::throttle::Throttles;
+use crate::net::{Admission, Resolver, listen};
 use crate::tls::{DomainCertificates, PeerTrust};
 
 /// Bytes that wait for one domain pair.
 const QUEUE_BYTES: usize = 8 * 1024 * 1024;
 /// Dialback keys that are being verified at one time; each costs a connection.
 const MAX_VERIFICATIONS: usize = 128;
-/// How long a drain waits for the queues to empty.
-const DRAIN_QUEUES: Duration = Duration::from_secs(5);
-/// How long a drain then waits for the streams to close.
-const DRAIN_STREAMS: Duration = Duration::from_secs(3);
-/// How often a drain looks.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 /// The service could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -62,8 +55,11 @@ pub(crate) struct XmppService {
     pub(super) admission: Arc<Admission>,
     pub(super) throttles: Throttles,
     pub(super) verifications: Semaphore,
-    /// Grows with each drain: streams close when it does.
-    pub(super) drains: watch::Sender<u64>,
+    /// The node hands over: outbound streams close as soon as the peers have what was sent.
+    pub(super) leaving: watch::Sender<bool>,
+    /// Registered once, because finding a metric by its labels costs more than counting.
+    pub(super) stanzas_in: metrics::Counter,
+    pub(super) stanzas_out: metrics::Counter,
     pairs: RwLock<Pairs>,
     random: ring::rand::SystemRandom,
 }
@@ -112,7 +108,9 @@ impl XmppService {
             ),
             throttles: Throttles::default(),
             verifications: Semaphore::new(MAX_VERIFICATIONS),
-            drains: watch::Sender::new(0),
+            leaving: watch::Sender::new(false),
+            stanzas_in: metrics::counter!("entente_xmpp_stanzas_total", "direction" => "in"),
+            stanzas_out: metrics::counter!("entente_xmpp_stanzas_total", "direction" => "out"),
             pairs: RwLock::default(),
             random: ring::rand::SystemRandom::new(),
             config: config.clone(),
@@ -156,23 +154,21 @@ impl XmppService {
         self.policy.send_replace(policy);
     }
 
-    /// Lets the outbound queues empty for a while, then closes the outbound streams. What still
-    /// waits gets no receipt: its holders send it again by way of another node.
-    pub(crate) async fn drain(&self) {
-        let until = now() + DRAIN_QUEUES;
-        while now() < until && self.all_pairs().iter().any(|pair| !pair.is_empty()) {
-            tokio::time::sleep(DRAIN_LOOK).await;
-        }
-        self.drains.send_modify(|drains| *drains += 1);
-        let until = now() + DRAIN_STREAMS;
-        while now() < until && self.all_pairs().iter().any(|pair| pair.is_connected()) {
-            tokio::time::sleep(DRAIN_LOOK).await;
-        }
+    /// Ends the outbound streams, each when its peer has what was sent. What still waits then gets no
+    /// receipt: its holders send it again by way of another node.
+    pub(crate) fn leave(&self) {
+        self.leaving.send_replace(true);
     }
 
-    /// The drain is taken back. Streams open on demand, so there is nothing to undo.
-    pub(crate) fn undrain(&self) {
-        tracing::debug!("federation streams open again on demand");
+    /// Takes [`Self::leave`] back. Streams open on demand.
+    pub(crate) fn stay(&self) {
+        self.leaving.send_replace(false);
+    }
+
+    /// Outbound streams that are up, or not yet closed to the end.
+    pub(crate) fn connected(&self) -> usize {
+        let pairs = self.all_pairs();
+        pairs.iter().filter(|pair| pair.is_connected()).count()
     }
 
     /// All streams, and pairs without one.
@@ -277,8 +273,9 @@ impl XmppService {
 
     /// Queues `item`, or says why not.
     fn queue(&self, now: Instant, mut item: OutboundItem, batch: &mut ReceiptBatch) {
-        let domains = match (item.stanza.from(), item.stanza.to()) {
-            (Some(from), Some(to)) => (from.domain().to_owned(), to.domain().to_owned()),
+        let stanza = item.stanza.clone();
+        let (local, remote) = match (stanza.from(), stanza.to()) {
+            (Some(from), Some(to)) => (from.domain(), to.domain()),
             _ => {
                 debug_assert!(false, "a stanza for another domain has both addresses");
                 return item
@@ -287,7 +284,6 @@ impl XmppService {
                     .for_each(|envelope| batch.receipt(envelope));
             }
         };
-        let (local, remote) = (domains.0.as_str(), domains.1.as_str());
         if !self.switchboard.is_local_domain(local) || self.switchboard.is_local_domain(remote) {
             tracing::warn!(
                 local,
@@ -308,6 +304,7 @@ impl XmppService {
             match pair.offer(now, item) {
                 Offer::Taken => return,
                 Offer::Done(envelope) => return batch.receipt(envelope),
+                Offer::Early(envelope) => return batch.retry(envelope),
                 Offer::Full(back) => {
                     item = back;
                     break;
@@ -362,6 +359,7 @@ mod tests {
                 .iter()
                 .map(|(domain, allowed)| ((*domain).to_owned(), rule(*allowed)))
                 .collect(),
+            sip: crate::config::SipPeers::default(),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use rand::Rng;
 
+use crate::net::srv_order;
+
 /// The port of federation where DNS names none.
 pub(super) const DEFAULT_PORT: u16 = 5269;
 /// Targets tried for one stream; a domain that publishes more is not served better by more.
@@ -50,37 +52,10 @@ pub(super) enum Services {
 
 /// The records in the order of trying: by priority, and at random by weight among equals (RFC 2782).
 /// Direct TLS has no precedence of its own: both kinds count by their priority (XEP-0368 section 3).
-pub(super) fn in_order(mut records: Vec<SrvRecord>, random: &mut impl Rng) -> Vec<Target> {
-    let mut order = Vec::with_capacity(records.len().min(MAX_TARGETS));
-    // Weight 0 stands first among its equals: it is chosen only if the number drawn is 0.
-    records.sort_by_key(|record| (record.priority, record.weight != 0));
-    while !records.is_empty() && order.len() < MAX_TARGETS {
-        let priority = records[0].priority;
-        let equals = records
-            .iter()
-            .take_while(|record| record.priority == priority)
-            .count();
-        let sum: u32 = records[..equals]
-            .iter()
-            .map(|record| u32::from(record.weight))
-            .sum();
-        let chosen = if sum == 0 {
-            // No weights at all: the RFC leaves the order open, an even spread is the useful one.
-            random.random_range(0..equals)
-        } else {
-            let drawn = random.random_range(0..=sum);
-            let mut running = 0;
-            records[..equals]
-                .iter()
-                .position(|record| {
-                    running += u32::from(record.weight);
-                    running >= drawn
-                })
-                .unwrap_or(equals - 1)
-        };
-        order.push(records.remove(chosen).target);
-    }
-    order
+pub(super) fn in_order(records: Vec<SrvRecord>, random: &mut impl Rng) -> Vec<Target> {
+    let rank = |record: &SrvRecord| (record.priority, record.weight);
+    let order = srv_order(records, MAX_TARGETS, rank, random);
+    order.into_iter().map(|record| record.target).collect()
 }
 
 #[cfg(test)]

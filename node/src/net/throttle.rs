@@ -56,7 +56,7 @@ impl Bucket {
 
 /// The buckets of one domain.
 #[derive(Debug)]
-pub(super) struct DomainThrottle(Mutex<Buckets>);
+pub(crate) struct DomainThrottle(Mutex<Buckets>);
 
 #[derive(Debug)]
 struct Buckets {
@@ -66,7 +66,7 @@ struct Buckets {
 
 impl DomainThrottle {
     /// One stanza was taken. `Some`: take no more for so long. `per_second` 0 is no limit.
-    pub(super) fn stanza(&self, now: Instant, per_second: u32) -> Option<Duration> {
+    pub(crate) fn stanza(&self, now: Instant, per_second: u32) -> Option<Duration> {
         if per_second == 0 {
             return None;
         }
@@ -74,7 +74,7 @@ impl DomainThrottle {
     }
 
     /// Whether one more subscription request is allowed. `per_minute` 0 is no limit.
-    pub(super) fn subscription(&self, now: Instant, per_minute: u32) -> bool {
+    pub(crate) fn subscription(&self, now: Instant, per_minute: u32) -> bool {
         per_minute == 0
             || self
                 .lock()
@@ -103,11 +103,11 @@ fn subscriptions(per_minute: u32) -> Rate {
 
 /// The buckets of all domains.
 #[derive(Debug, Default)]
-pub(super) struct Throttles(Mutex<HashMap<Arc<str>, Arc<DomainThrottle>>>);
+pub(crate) struct Throttles(Mutex<HashMap<Arc<str>, Arc<DomainThrottle>>>);
 
 impl Throttles {
     /// The buckets of `domain`; full ones when it was not heard of lately.
-    pub(super) fn of(
+    pub(crate) fn of(
         &self,
         now: Instant,
         domain: &str,

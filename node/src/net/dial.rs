@@ -8,16 +8,23 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::failure::ConnectFailure;
-
 /// Connection attempt delay (RFC 8305 section 8).
 const STAGGER: Duration = Duration::from_millis(250);
 
+/// No address took the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum DialFault {
+    /// There was no address to try.
+    NoAddress,
+    /// What the last attempt gave.
+    Tcp(std::io::ErrorKind),
+}
+
 /// Connects to the first of `addresses` that answers. Dropping the future gives up all attempts.
-pub(super) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectFailure> {
+pub(crate) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, DialFault> {
     let mut waiting = addresses.iter().copied();
     let mut attempts = JoinSet::new();
-    let mut failure = ConnectFailure::NoSuchDomain;
+    let mut failure = DialFault::NoAddress;
     let mut next = waiting.next();
     loop {
         if let Some(address) = next.take() {
@@ -37,7 +44,7 @@ pub(super) async fn dial(addresses: &[SocketAddr]) -> Result<TcpStream, ConnectF
                 }
                 Ok((address, Err(error))) => {
                     tracing::debug!(%address, %error, "no connection");
-                    failure = ConnectFailure::Tcp(error.kind());
+                    failure = DialFault::Tcp(error.kind());
                     next = waiting.next();
                 }
                 Err(_) => next = waiting.next(),
@@ -64,7 +71,7 @@ mod tests {
         assert_eq!(socket.peer_addr().unwrap(), address);
         assert_eq!(
             dial(&[refused]).await.unwrap_err(),
-            ConnectFailure::Tcp(std::io::ErrorKind::ConnectionRefused)
+            DialFault::Tcp(std::io::ErrorKind::ConnectionRefused)
         );
     }
 }
