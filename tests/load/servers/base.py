@@ -43,6 +43,19 @@ class Instance:
 
     accounts_while_running = False
 
+    @staticmethod
+    def addresses(address):
+        """Where the peer finds the domain that lives at `address`."""
+        return [address]
+
+    def clients(self):
+        """Where clients connect."""
+        return [f"{self.address}:{self.c2s}"]
+
+    def pids(self):
+        """The processes to watch; descendants count without being named."""
+        return [self.process.pid]
+
     # The rest is the same for all.
 
     def start(self):

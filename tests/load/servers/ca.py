@@ -45,5 +45,6 @@ class Authority:
 
     @staticmethod
     def _key(path):
-        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", str(path))
+        openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256",
+                "-out", str(path))
         path.chmod(0o600)

@@ -22,7 +22,7 @@ def decode_name(packet, at):
 
 
 class NameServer:
-    """`domains`: {domain: (address, S2S port)}. Serves on a thread until `close`.
+    """`domains`: {domain: (addresses, S2S port)}. Serves on a thread until `close`.
 
     SRV targets are written as addresses ('127.0.0.2' is a name like any other to DNS): ejabberd asks
     its own resolver for SRV, but the C library, hence /etc/resolv.conf, for the target's address;
@@ -33,11 +33,12 @@ class NameServer:
     def __init__(self, address, port, domains):
         self.address, self.port = address, port
         self.records = {}
-        for domain, (host, s2s) in domains.items():
-            data = struct.pack("!HHH", 0, 1, s2s) + encode_name(host)
-            self.records[f"_xmpp-server._tcp.{domain}"] = {SRV: data}
-            for name in (domain, host):
-                self.records[name] = {A: socket.inet_aton(host)}
+        for domain, (hosts, s2s) in domains.items():
+            targets = [struct.pack("!HHH", 0, 1, s2s) + encode_name(host) for host in hosts]
+            self.records[f"_xmpp-server._tcp.{domain}"] = {SRV: targets}
+            self.records[domain] = {A: [socket.inet_aton(host) for host in hosts]}
+            for host in hosts:
+                self.records[host] = {A: [socket.inet_aton(host)]}
         self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.socket.bind((address, port))
         threading.Thread(target=self._serve, daemon=True).start()
@@ -62,12 +63,11 @@ class NameServer:
         kind, _ = struct.unpack("!HH", packet[end:end + 4])
         question = packet[12:end + 4]
         known = self.records.get(name.lower())
-        data = (known or {}).get(kind)
-        answer = b""
-        if data is not None:
-            answer = struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(data)) + data
+        records = (known or {}).get(kind, [])
+        answer = b"".join(struct.pack("!HHHIH", 0xC00C, kind, 1, 60, len(data)) + data
+                          for data in records)
         code = 0 if known is not None else NXDOMAIN
         recursion = struct.unpack("!H", packet[2:4])[0] & 0x0100
         flags = 0x8480 | recursion | code
-        return packet[:2] + struct.pack("!HHHHH", flags, 1, 1 if answer else 0, 0, 0) \
+        return packet[:2] + struct.pack("!HHHHH", flags, 1, len(records), 0, 0) \
             + question + answer

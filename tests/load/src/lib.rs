@@ -24,6 +24,7 @@ mod error;
 pub mod histogram;
 pub mod process;
 mod sasl;
+pub mod sip;
 mod splitter;
 mod stanza;
 mod stream_management;

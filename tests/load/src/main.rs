@@ -1,4 +1,4 @@
-//! Load generator: drives any XMPP server through clients alone and reports rates, latencies, CPU,
+//! Load generator: drives XMPP servers through clients, and SIP servers as their peer, and reports rates, latencies, CPU,
 //! memory, and what became of every message.
 
 mod closed_loop;
@@ -8,6 +8,7 @@ mod login;
 mod options;
 mod presence;
 mod report;
+mod sip_texts;
 mod steady;
 
 use std::process::ExitCode;
@@ -57,6 +58,7 @@ async fn run(options: Options) -> anyhow::Result<ExitCode> {
         }
         Command::Idle(args) => report::publish(&common, &idle::run(&common, &args).await?),
         Command::Login(args) => report::publish(&common, &login::run(&common, &args).await?),
+        Command::Sip(args) => report::publish(&common, &sip_texts::run(&common, &args).await?),
         Command::Steady(args) => {
             let report = Box::pin(steady::run(&common, &args)).await?;
             report::publish(&common, &report)

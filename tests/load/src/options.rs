@@ -85,6 +85,8 @@ pub(crate) enum Command {
     Idle(IdleArgs),
     /// CPU time per login.
     Login(LoginArgs),
+    /// Instant messages over SIP with mutual TLS, closed loop.
+    Sip(SipArgs),
     /// A steady rate with an account of every message, while servers fail and come back.
     Steady(SteadyArgs),
 }
@@ -214,6 +216,73 @@ pub(crate) struct LoginArgs {
     /// End after so many seconds at the latest.
     #[arg(long, default_value_t = 60.0)]
     pub(crate) seconds: f64,
+}
+
+/// How texts go over SIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SipMode {
+    /// MESSAGE outside dialogs (RFC 3428): through a relay to our own address.
+    Pager,
+    /// MESSAGE inside a session that an INVITE opened: to the users of a gateway.
+    Session,
+}
+
+impl SipMode {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pager => "pager",
+            Self::Session => "session",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SipArgs {
+    /// Pager or session.
+    #[arg(long, value_enum, default_value = "pager")]
+    pub(crate) mode: SipMode,
+    /// The server's addresses for TLS; connections spread over them.
+    #[arg(long, required = true, value_delimiter = ',')]
+    pub(crate) to: Vec<SocketAddr>,
+    /// The receivers' domain: u1, u2, … there.
+    #[arg(long)]
+    pub(crate) domain: String,
+    /// The senders' domain, which our certificate must name.
+    #[arg(long)]
+    pub(crate) own_domain: String,
+    /// Where we listen: in Via and Contact, and for what the server sends.
+    #[arg(long)]
+    pub(crate) own_address: SocketAddr,
+    /// The CA of both sides' certificates.
+    #[arg(long)]
+    pub(crate) ca_file: PathBuf,
+    /// Our certificate, for servers and clients.
+    #[arg(long)]
+    pub(crate) certificate: PathBuf,
+    /// Its key.
+    #[arg(long)]
+    pub(crate) key: PathBuf,
+    /// In session mode: where the receivers log in over XMPP.
+    #[arg(long, value_delimiter = ',', required_if_eq("mode", "session"))]
+    pub(crate) clients: Vec<SocketAddr>,
+    /// Senders; each has a receiver of its own.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) senders: u32,
+    /// Texts that each sender keeps under way. Real clients wait for each answer in a session.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) window: u32,
+    /// Connections that they share.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) connections: u32,
+    /// Seconds before the measurement.
+    #[arg(long, default_value_t = 2.0)]
+    pub(crate) warmup: f64,
+    /// Seconds of measurement.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Bytes of the text.
+    #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub(crate) body: u32,
 }
 
 /// What to do with a broken session that the server promised to resume.

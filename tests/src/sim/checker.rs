@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use entente_cluster::Lease;
 use entente_home_core::{EnvelopeId, SessionKey};
@@ -53,9 +53,8 @@ pub struct Totals {
     pub duplicates: u64,
     /// Copies beyond the first of messages that their client sent again.
     pub client_duplicates: u64,
-    /// Acknowledged messages that an online recipient got only after it came back again.
-    pub stranded: u64,
-    /// Messages that came after a later one of the same stream, because homes moved meanwhile.
+    /// Messages that came first after a later one of the same sender, on another connection of a
+    /// sender without acknowledgements.
     pub reordered: u64,
 }
 
@@ -67,7 +66,6 @@ impl Totals {
         self.delivered += other.delivered;
         self.duplicates += other.duplicates;
         self.client_duplicates += other.client_duplicates;
-        self.stranded += other.stranded;
         self.reordered += other.reordered;
     }
 }
@@ -76,16 +74,20 @@ impl Totals {
 #[derive(Default)]
 pub(crate) struct Checker {
     pub(crate) failure: Option<(Duration, String)>,
-    envelopes: HashMap<EnvelopeId, (MessageId, Instant)>,
-    /// When a node last saw the homes change.
-    moved: Option<Instant>,
+    envelopes: HashMap<EnvelopeId, MessageId>,
+    /// The envelopes in which a message came.
+    sendings: HashMap<MessageId, Vec<EnvelopeId>>,
     /// How often clients gave a message to the cluster.
     sent: BTreeMap<MessageId, u32>,
     pub(crate) acked: BTreeSet<MessageId>,
     delivered: HashMap<MessageId, u32>,
     bounced: HashSet<MessageId>,
+    /// Clients with acknowledgements: what they did not get one for they send again, in order.
+    sends_again: HashSet<usize>,
     seen: HashSet<(SessionKey, EnvelopeId)>,
     order: HashMap<(SessionKey, SessionKey), u64>,
+    /// The newest message of each sender that came to each recipient.
+    newest: HashMap<(usize, usize), u32>,
     pub(crate) totals: Totals,
 }
 
@@ -95,18 +97,20 @@ impl Checker {
     }
 
     /// A client's message got its envelope.
-    pub(crate) fn accepted(&mut self, now: Instant, envelope: EnvelopeId, message: MessageId) {
-        self.envelopes.insert(envelope, (message, now));
-    }
-
-    /// A node sees other homes than before.
-    pub(crate) fn homes_moved(&mut self, now: Instant) {
-        self.moved = Some(now);
+    pub(crate) fn accepted(&mut self, envelope: EnvelopeId, message: MessageId) {
+        let sendings = self.sendings.entry(message).or_default();
+        sendings.push(envelope.clone());
+        self.envelopes.insert(envelope, message);
     }
 
     /// A client gave a message to the cluster, perhaps again.
     pub(crate) fn sent(&mut self, message: MessageId) {
         *self.sent.entry(message).or_default() += 1;
+    }
+
+    /// This client sends again what was not acknowledged.
+    pub(crate) fn sends_again(&mut self, client: usize) {
+        self.sends_again.insert(client);
     }
 
     pub(crate) fn bounced(&mut self, message: MessageId) {
@@ -135,20 +139,40 @@ impl Checker {
 
 impl Stage {
     /// Whether somebody who survives has the message.
-    fn is_safe(&self, message: MessageId, envelope: &EnvelopeId) -> bool {
+    fn is_safe(&self, message: MessageId) -> bool {
         self.checker.is_delivered(message)
             || self.checker.bounced.contains(&message)
-            || self.store.keeps(envelope)
+            || self.keeps(message)
+    }
+
+    /// Whether the store has the message, in whichever envelope it came.
+    fn keeps(&self, message: MessageId) -> bool {
+        let sendings = self.checker.sendings.get(&message);
+        sendings.is_some_and(|all| all.iter().any(|envelope| self.store.keeps(envelope)))
     }
 
     /// A client (or its socket, without acks) has a message.
     pub(crate) fn delivered(
         &mut self,
+        recipient: usize,
         session: &SessionKey,
         envelope: &EnvelopeId,
         message: MessageId,
     ) {
-        *self.checker.delivered.entry(message).or_default() += 1;
+        let times = self.checker.delivered.entry(message).or_default();
+        *times += 1;
+        let first = *times == 1;
+        let newest = self.checker.newest.entry((message.client, recipient));
+        let newest = newest.or_default();
+        let late = first && message.number < *newest;
+        *newest = message.number.max(*newest);
+        if late && self.checker.sends_again.contains(&message.client) {
+            self.violated(format!(
+                "order: {message} ({envelope}) came after a later one to client {recipient}"
+            ));
+        } else if late {
+            self.checker.totals.reordered += 1;
+        }
         self.note(format!("{message} ({envelope}) comes to {}", session.conn));
         if !self
             .checker
@@ -162,15 +186,7 @@ impl Stage {
         let pair = (session.clone(), envelope.holder.clone());
         let last = self.checker.order.entry(pair).or_default();
         let before = std::mem::replace(last, envelope.seq.max(*last));
-        if envelope.seq >= before {
-            return;
-        }
-        // While the views of two nodes differ a message can wait for a node that is no home any
-        // more, and later ones pass it. With homes that stay nothing may.
-        let accepted = self.checker.envelopes.get(envelope).map(|(_, at)| *at);
-        if self.checker.moved >= accepted {
-            self.checker.totals.reordered += 1;
-        } else {
+        if envelope.seq < before {
             self.violated(format!(
                 "order: envelope {envelope} ({message}) came after number {before} to {session:?}"
             ));
@@ -179,10 +195,10 @@ impl Stage {
 
     /// A home says that custody of this envelope ends.
     pub(crate) fn receipted(&mut self, home: usize, envelope: &EnvelopeId) {
-        let Some(&(message, _)) = self.checker.envelopes.get(envelope) else {
+        let Some(&message) = self.checker.envelopes.get(envelope) else {
             return;
         };
-        if !self.is_safe(message, envelope) {
+        if !self.is_safe(message) {
             self.violated(format!(
                 "n{home} gave a receipt for {envelope} ({message}), which nobody has"
             ));
@@ -191,10 +207,10 @@ impl Stage {
 
     /// The store forgets a message.
     pub(crate) fn removed(&mut self, envelope: &EnvelopeId) {
-        let Some(&(message, _)) = self.checker.envelopes.get(envelope) else {
+        let Some(&message) = self.checker.envelopes.get(envelope) else {
             return;
         };
-        if !self.checker.is_delivered(message) {
+        if !self.checker.is_delivered(message) && !self.keeps(message) {
             self.violated(format!(
                 "{envelope} ({message}) was removed from the store and nobody has it"
             ));
@@ -204,7 +220,7 @@ impl Stage {
     /// A node acknowledges to a client.
     pub(crate) fn acknowledged(&mut self, node: usize, messages: &[(MessageId, EnvelopeId)]) {
         for (message, envelope) in messages {
-            if !self.is_safe(*message, envelope) {
+            if !self.is_safe(*message) {
                 self.violated(format!(
                     "n{node} acknowledged {envelope} ({message}), which nobody has"
                 ));

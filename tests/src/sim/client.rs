@@ -125,6 +125,9 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(stage: &mut Stage, index: usize, clients: usize) -> Self {
         let acks = stage.rng.random_bool(0.75);
+        if acks {
+            stage.checker.sends_again(index);
+        }
         let pace = if stage.rng.random_bool(0.3) {
             (20, 300)
         } else {
@@ -289,7 +292,7 @@ impl Client {
             }
             Down::Stanza { token, news } => {
                 if let (Some((message, envelope)), Some(key)) = (news, self.key.clone()) {
-                    stage.delivered(&key, &envelope, message);
+                    stage.delivered(self.index, &key, &envelope, message);
                 }
                 if let Some(token) = token {
                     self.to_ack.push(token);

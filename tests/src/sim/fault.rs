@@ -33,6 +33,12 @@ pub(crate) enum Fault {
     HealAll,
     /// No new messages.
     Silence,
+    /// These have been cut off for so long that they must have closed, and the rest must serve alone.
+    Parted(Vec<usize>),
+    /// A cut has lasted for so long that nobody may change its mind about the homes from now on.
+    Steady,
+    /// Until now.
+    StillSteady,
     /// The views must agree now.
     Converged,
     /// Everything must be acknowledged now; all clients go.
@@ -52,6 +58,11 @@ pub(crate) struct Plan {
 
 /// The first fault does not come before.
 const BEGIN: u64 = 7_000;
+/// After a cut the minority closes 8 s after its last renewal, found out within 3 s; the majority has
+/// a leader again in 3 s and needs the time to live and the silence of the others.
+const CLOSED: u64 = 12_000;
+/// After so long a cut that stays changes nothing more.
+const SETTLED: u64 = 20_000;
 
 struct Planner<'a> {
     rng: &'a mut StdRng,
@@ -107,9 +118,21 @@ impl Planner<'_> {
             0 => self.kill(at),
             1 => self.pause(at, 1_000, 2_000),
             2 => self.pause(at, 4_000, 20_000),
-            3 => self.partition(at),
-            4 => self.one_way(at),
-            5 => self.pair_cut(at),
+            3 => {
+                let (group, end) = self.part(at, 60_000);
+                if end > at + CLOSED {
+                    self.add(at + CLOSED, Fault::Parted(group));
+                }
+                end
+            }
+            4 => {
+                let end = self.one_way(at, 45_000);
+                self.steady(at, end)
+            }
+            5 => {
+                let end = self.pair_cut(at, 45_000);
+                self.steady(at, end)
+            }
             6 => self.weather(at),
             7 => self.slow_store(at),
             8 => self.crash_loop(at),
@@ -123,9 +146,9 @@ impl Planner<'_> {
                     end = end.max(match kind {
                         0 | 1 => self.kill(at),
                         2 => self.pause(at, 1_000, 9_000),
-                        3 => self.partition(at),
-                        4 => self.one_way(at),
-                        5 => self.pair_cut(at),
+                        3 => self.part(at, 25_000).1,
+                        4 => self.one_way(at, 25_000),
+                        5 => self.pair_cut(at, 25_000),
                         6 => self.weather(at),
                         7 => self.slow_store(at),
                         8 => self.drain(at),
@@ -156,25 +179,35 @@ impl Planner<'_> {
         back
     }
 
-    fn partition(&mut self, at: u64) -> u64 {
+    /// While a cut lasts, the homes are settled after 20 s.
+    fn steady(&mut self, at: u64, end: u64) -> u64 {
+        if end > at + SETTLED + 1_000 {
+            self.add(at + SETTLED, Fault::Steady);
+            self.add(end - 1, Fault::StillSteady);
+        }
+        end
+    }
+
+    /// Cuts some off from the rest; who, and until when.
+    fn part(&mut self, at: u64, longest: u64) -> (Vec<usize>, u64) {
         self.outages += 1;
         let mut group = vec![self.node()];
         if self.nodes > 4 && self.rng.random_bool(0.5) {
             group.push((group[0] + 1) % self.nodes);
         }
         let rest: Vec<usize> = (0..self.nodes).filter(|n| !group.contains(n)).collect();
-        let end = at + self.between(3_000, 25_000);
+        let end = at + self.between(3_000, longest);
         self.add(at, Fault::Cut(group.clone(), rest.clone()));
-        self.add(at, Fault::Cut(rest, group));
+        self.add(at, Fault::Cut(rest, group.clone()));
         self.add(end, Fault::HealNetwork);
-        end
+        (group, end)
     }
 
-    fn one_way(&mut self, at: u64) -> u64 {
+    fn one_way(&mut self, at: u64, longest: u64) -> u64 {
         self.outages += 1;
         let node = self.node();
         let rest: Vec<usize> = (0..self.nodes).filter(|n| *n != node).collect();
-        let end = at + self.between(3_000, 25_000);
+        let end = at + self.between(3_000, longest);
         if self.rng.random_bool(0.5) {
             self.add(at, Fault::Cut(vec![node], rest));
         } else {
@@ -184,11 +217,11 @@ impl Planner<'_> {
         end
     }
 
-    fn pair_cut(&mut self, at: u64) -> u64 {
+    fn pair_cut(&mut self, at: u64, longest: u64) -> u64 {
         self.outages += 1;
         let a = self.node();
         let b = (a + 1 + self.between(0, self.nodes as u64 - 2) as usize) % self.nodes;
-        let end = at + self.between(3_000, 25_000);
+        let end = at + self.between(3_000, longest);
         self.add(at, Fault::Cut(vec![a], vec![b]));
         self.add(at, Fault::Cut(vec![b], vec![a]));
         self.add(end, Fault::HealNetwork);
@@ -207,8 +240,7 @@ impl Planner<'_> {
     }
 
     fn slow_store(&mut self, at: u64) -> u64 {
-        // Fences may lapse more than once, each for itself.
-        self.outages += 2;
+        // Fences lapse, more than once and each for itself: no outage of anybody.
         let end = at + self.between(3_000, 12_000);
         if self.rng.random_bool(0.5) {
             self.add(at, Fault::Stall(true));

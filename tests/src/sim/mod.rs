@@ -13,7 +13,6 @@
 mod agenda;
 mod checker;
 mod client;
-mod deliveries;
 mod fault;
 mod frame;
 mod gossip;

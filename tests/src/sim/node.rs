@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 use entente_cluster::home::key_hash;
 use entente_cluster::{ClusterView, NodeId, Standing};
 use entente_dns_publisher::{Publication, PublicationInput, ScheduleConfig};
-use entente_home_core::{BindError, DeliveryId, HomeConfig, HomeShard, Input, Output, Software};
+use entente_home_core::{
+    BindError, DeliveryId, EnvelopeId, HomeConfig, HomeShard, Input, Output, Software,
+};
+use entente_xmpp_core::jid::BareJid;
 use rand::Rng;
 
 use super::client::Up;
@@ -33,6 +36,7 @@ const RENEW: Duration = Duration::from_secs(1);
 const READ_LEASES: Duration = Duration::from_millis(250);
 const JUDGE: Duration = Duration::from_millis(75);
 const MESH: Duration = Duration::from_millis(50);
+const STORED: Duration = Duration::from_millis(500);
 
 /// Who follows a change of the view, each in its own task.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +59,8 @@ pub(crate) enum NodeEvent {
     Renew,
     ReadLeases,
     MeshTick,
+    /// Look for messages in the store's copy that somebody else may have stored.
+    Stored,
     PipeIn(u64, Side, Segment),
     AckDue(usize),
     Replica(u64),
@@ -101,9 +107,13 @@ pub(crate) struct Node {
     pub(crate) open: bool,
     isolated: bool,
     edges_before: Arc<ClusterView>,
+    /// The homes that each shard knows.
+    shard_homes: Vec<Vec<(NodeId, u64)>>,
     pub(crate) publication: Publication,
     /// How far the store's copy here has come.
     pub(crate) replica: u64,
+    /// The newest message that was seen in it.
+    stored_seen: u64,
     /// How far leases were read.
     pub(crate) leases_from: u64,
     lease_counter: u64,
@@ -117,9 +127,11 @@ pub(crate) struct Node {
     pub(crate) left: bool,
 }
 
-/// The node's first delivery id of a shard: ids name their shard.
-fn delivery_base(shard: usize, generation: u64) -> u64 {
-    ((shard as u64) << 56) | ((generation & 0x00ff_ffff) << 32)
+/// The node's first delivery id of a shard: ids name their shard, and differ from those of other nodes
+/// and lives: a late ack for an earlier home must mean nothing to the present one.
+fn delivery_base(node: &str, shard: usize, generation: u64) -> u64 {
+    let life = key_hash(node) ^ generation.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    ((shard as u64) << 56) | ((life & 0x00ff_ffff) << 32)
 }
 
 impl Node {
@@ -138,7 +150,7 @@ impl Node {
                 );
                 config.epoch = generation;
                 config.shard = shard as u32;
-                config.delivery_base = delivery_base(shard, generation);
+                config.delivery_base = delivery_base(&name, shard, generation);
                 config.limits.idle_user = IDLE_USER;
                 HomeShard::new(config)
             })
@@ -150,6 +162,7 @@ impl Node {
             name,
             generation,
             edges_before: Arc::clone(&membership.view),
+            shard_homes: vec![Vec::new(); SHARDS],
             membership,
             mesh: Mesh::new(index, generation),
             shards,
@@ -163,6 +176,7 @@ impl Node {
             isolated: true,
             publication: Publication::new(zones::plan(), ScheduleConfig::default()),
             replica: 0,
+            stored_seen: 0,
             leases_from: 0,
             lease_counter: 0,
             lease_call: None,
@@ -178,6 +192,7 @@ impl Node {
             (NodeEvent::Renew, RENEW),
             (NodeEvent::ReadLeases, READ_LEASES),
             (NodeEvent::MeshTick, MESH),
+            (NodeEvent::Stored, STORED),
         ] {
             let after = stage.micros(0, period.as_micros() as u64);
             stage.at(index, after, event);
@@ -222,6 +237,10 @@ impl Node {
             NodeEvent::MeshTick => {
                 self.mesh.tick(stage);
                 stage.at(index, MESH, NodeEvent::MeshTick);
+            }
+            NodeEvent::Stored => {
+                self.look_for_stored(stage);
+                stage.at(index, STORED, NodeEvent::Stored);
             }
             NodeEvent::PipeIn(pipe, side, segment) => self.mesh.segment(stage, pipe, side, segment),
             NodeEvent::AckDue(caller) => self.mesh.ack_due(stage, caller),
@@ -288,12 +307,7 @@ impl Node {
     fn judge(&mut self, stage: &mut Stage) {
         let now = stage.now;
         self.look_at_fence(stage);
-        let homes = self.homes();
-        let changed = self.membership.judge(now);
-        if changed {
-            if homes != self.homes() {
-                stage.checker.homes_moved(now);
-            }
+        if self.membership.judge(now) {
             self.view_changed(stage);
         }
         if self.publication.poll_timeout().is_some_and(|at| at <= now) {
@@ -363,6 +377,7 @@ impl Node {
         let view = Arc::clone(&self.membership.view);
         match follower {
             Follower::Shard(shard) => {
+                self.homes_changed(stage, shard);
                 let mut users: Vec<_> = self.shards[shard]
                     .users()
                     .filter(|user| !view.is_home(user.as_str()))
@@ -480,7 +495,34 @@ impl Node {
         }
     }
 
+    /// Tells a shard of other homes, always before what comes by them.
+    fn homes_changed(&mut self, stage: &mut Stage, shard: usize) {
+        let homes = self.homes();
+        if homes != self.shard_homes[shard] {
+            self.shard_homes[shard] = homes;
+            self.give(stage, shard, Input::HomesChanged);
+        }
+    }
+
+    /// Tells the shards of messages that are in the store's copy here since the last look.
+    fn look_for_stored(&mut self, stage: &mut Stage) {
+        let mut found: BTreeMap<String, Vec<EnvelopeId>> = BTreeMap::new();
+        let after = self.stored_seen;
+        for (cursor, user, id) in stage.store.stored_behind(after, self.replica) {
+            self.stored_seen = self.stored_seen.max(cursor);
+            found.entry(user.to_owned()).or_default().push(id.clone());
+        }
+        for (user, ids) in found {
+            let shard = self.shard_of(&user);
+            let lanes = &mut self.lanes[shard];
+            let user = BareJid::new(&user).expect("it was stored for an address");
+            lanes.inner.push_back(Input::Stored { user, ids });
+            self.wake_shards(stage);
+        }
+    }
+
     fn run_shard(&mut self, stage: &mut Stage, shard: usize) {
+        self.homes_changed(stage, shard);
         let lanes = &mut self.lanes[shard];
         // Biased: the edges' lane only when the inner one is empty.
         let lane = if lanes.inner.is_empty() {

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use entente_cluster::NodeId;
 use entente_cluster::custody::{Custody, CustodyLimits, Resend};
 use entente_home_core::{
-    BindError, DeliveryId, EndReason, EnvelopeId, SessionEndReason, SessionKey, SessionMirror,
+    BindError, Deliveries, DeliveryId, EndReason, EnvelopeId, Limits, SessionEndReason, SessionKey,
+    SessionMirror,
 };
 use entente_xmpp_core::jid::{BareJid, FullJid};
 use entente_xmpp_core::stanza::Stanza;
 
 use super::agenda::Event;
 use super::client::{ClientEvent, Down, MessageId, Up};
-use super::deliveries::Deliveries;
 use super::membership::node_index;
 use super::node::{Node, NodeEvent};
 use super::stage::Stage;
@@ -26,10 +26,6 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// One thing for a connection.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "deliveries are what nearly all items are"
-)]
 pub(crate) enum Item {
     Deliver {
         delivery: Option<DeliveryId>,
@@ -144,11 +140,7 @@ impl Node {
                 resource,
                 acks,
             } => {
-                let key = SessionKey {
-                    edge: self.name.clone(),
-                    epoch: self.generation,
-                    conn: connection,
-                };
+                let key = SessionKey::new(self.name.clone(), self.generation, connection);
                 let mut new = Connection {
                     client,
                     key,
@@ -243,7 +235,7 @@ impl Node {
         let entry = message.map(|message| (message, envelope.clone()));
         session.accepted.push_back(entry);
         if let Some(message) = message {
-            stage.checker.accepted(now, envelope.clone(), message);
+            stage.checker.accepted(envelope.clone(), message);
         }
         if accepted.send {
             self.give_home(stage, connection, accepted.seq, accepted.after, stanza);
@@ -301,7 +293,10 @@ impl Node {
                         stanza,
                     },
                 ) => {
-                    if !session.deliveries.is_new(delivery, envelope.as_ref()) {
+                    if !session
+                        .deliveries
+                        .is_new(now, delivery, envelope.as_ref(), &stanza)
+                    {
                         continue;
                     }
                     let message = if stanza.is_error() || stanza.message_type().is_none() {
@@ -316,7 +311,8 @@ impl Node {
                     let news = message.zip(envelope);
                     if !connection.acks {
                         if let Some((message, envelope)) = &news {
-                            stage.delivered(&connection.key, envelope, *message);
+                            let client = connection.client;
+                            stage.delivered(client, &connection.key, envelope, *message);
                         }
                         if let Some(delivery) = delivery {
                             session.deliveries.delivered(delivery);
@@ -341,7 +337,7 @@ impl Node {
                         home: home.take(),
                         homes: Vec::new(),
                         retry_home: None,
-                        deliveries: Deliveries::default(),
+                        deliveries: Deliveries::new(Limits::default().repeat_window),
                         unacked: VecDeque::new(),
                         ask_fence: None,
                     };
@@ -404,11 +400,8 @@ impl Node {
         let Some((session, key, user)) = self.bound(id) else {
             return;
         };
-        let lists = [
-            (std::mem::take(&mut session.deliveries.delivered), false),
-            (std::mem::take(&mut session.deliveries.failed), true),
-        ];
-        for (ids, failed) in lists {
+        let (delivered, failed) = session.deliveries.take_reports();
+        for (ids, failed) in [(delivered, false), (failed, true)] {
             if !ids.is_empty() {
                 self.report(stage, key.clone(), &user, ids, failed);
             }

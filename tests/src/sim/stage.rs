@@ -47,6 +47,7 @@ pub(crate) struct Stage {
     pub(crate) trace: Trace,
     pub(crate) lives: Vec<Life>,
     next_connection: u64,
+    verbose: bool,
 }
 
 impl Stage {
@@ -69,6 +70,7 @@ impl Stage {
             trace: Trace::default(),
             lives: vec![Life::default(); nodes],
             next_connection: 0,
+            verbose: std::env::var_os("SIM_TRACE").is_some(),
         }
     }
 
@@ -105,6 +107,13 @@ impl Stage {
     pub(crate) fn connection(&mut self) -> u64 {
         self.next_connection += 1;
         self.next_connection
+    }
+
+    /// Like [`Self::note`], for what happens often: only with `SIM_TRACE` in the environment.
+    pub(crate) fn detail(&mut self, line: impl FnOnce() -> String) {
+        if self.verbose {
+            self.note(line());
+        }
     }
 
     pub(crate) fn note(&mut self, line: String) {

@@ -176,6 +176,20 @@ impl StoreModel {
         StoreAnswer::Offline(page.collect())
     }
 
+    /// Messages behind `after` in a copy that has come so far: cursor, for whom, key.
+    pub(crate) fn stored_behind(
+        &self,
+        after: u64,
+        index: u64,
+    ) -> impl Iterator<Item = (u64, &str, &EnvelopeId)> {
+        self.users.iter().flat_map(move |(user, list)| {
+            list.iter()
+                .filter(move |kept| kept.cursor > after && kept.put <= index)
+                .filter(move |kept| kept.removed.is_none_or(|at| at > index))
+                .map(move |kept| (kept.cursor, user.as_str(), &kept.id))
+        })
+    }
+
     fn write(&mut self, write: Write) -> Option<EnvelopeId> {
         match write {
             Write::PutOffline {
@@ -357,6 +371,10 @@ impl Stage {
                 *last = seq;
                 self.store.index += 1;
                 for write in writes {
+                    if let Write::PutOffline { user, id, .. } = &write {
+                        let at = request.node;
+                        self.detail(|| format!("store: {id} kept for {user} by n{at}"));
+                    }
                     if let Some(id) = self.store.write(write) {
                         self.removed(&id);
                     }

@@ -212,6 +212,7 @@ impl Node {
 
     /// Carries out what a shard wants; returns what the core has to hear at once.
     pub(crate) fn perform(&mut self, stage: &mut Stage, output: Output) -> Option<Input> {
+        stage.detail(|| format!("n{} home: {}", self.index, summary(&output)));
         match output {
             Output::ToSession {
                 session,
@@ -541,6 +542,36 @@ impl Node {
 
     fn is_member(&self, node: usize) -> bool {
         node != self.index
+    }
+}
+
+/// What a home wants, in short.
+fn summary(output: &Output) -> String {
+    match output {
+        Output::ToSession {
+            session,
+            envelope: Some(envelope),
+            stanza,
+            ..
+        } => format!(
+            "{envelope} ({:?}) to session {}/{}",
+            stanza.id(),
+            session.edge,
+            session.conn
+        ),
+        Output::Route {
+            envelope: Some(envelope),
+            stanza,
+        } => format!("{envelope} ({:?}) to {:?}", stanza.id(), stanza.to()),
+        Output::Receipt { envelope } => format!("{envelope} receipt"),
+        Output::Retry { envelope } => format!("{envelope} retry"),
+        other => {
+            let text = format!("{other:?}");
+            text.split([' ', '{', '('])
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-const LINES: usize = 4000;
+const LINES: usize = 40_000;
 
 /// A ring of lines.
 #[derive(Default)]

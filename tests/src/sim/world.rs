@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use entente_cluster::{Change, Standing, changes};
+use entente_cluster::{Change, NodeId, Standing, changes};
 use rand::Rng;
 
 use super::agenda::Event;
 use super::checker::{Failure, Totals, check_fences};
 use super::client::{Client, ClientEvent};
 use super::fault::{Fault, Plan, plan};
+use super::membership::node_index;
 use super::node::{Node, NodeEvent};
 use super::stage::Stage;
 use super::store::{QUICK, StoreEvent};
@@ -28,6 +29,8 @@ struct World {
     crashes: Vec<Vec<Instant>>,
     calm: bool,
     acked: usize,
+    /// The homes when a cut had lasted long enough.
+    steady: Vec<Vec<(NodeId, u64)>>,
 }
 
 /// Runs a seed to its end, or to the first broken invariant.
@@ -70,6 +73,7 @@ impl World {
             crashes: vec![Vec::new(); count],
             calm,
             acked: 0,
+            steady: Vec::new(),
             stage,
         };
         for node in 0..count {
@@ -224,9 +228,20 @@ impl World {
                     client.silent = true;
                 }
             }
+            Fault::Parted(cut_off) => self.check_parted(&cut_off),
+            Fault::Steady => self.steady = self.homes_of_all(),
+            Fault::StillSteady => {
+                let now = self.homes_of_all();
+                if now != self.steady {
+                    let text = format!("homes under a cut: {:?}, then {now:?}", self.steady);
+                    self.stage.violated(text);
+                }
+            }
             Fault::Converged => {
                 if self.calm {
                     self.check_views(true);
+                } else {
+                    self.check_same_homes();
                 }
             }
             Fault::Settled => self.settled(),
@@ -269,6 +284,52 @@ impl World {
                 _ => Duration::ZERO,
             };
             self.stage.at(node, after, event);
+        }
+    }
+
+    /// The homes in the eyes of each node that runs.
+    fn homes_of_all(&self) -> Vec<Vec<(NodeId, u64)>> {
+        let nodes = self.nodes.iter().flatten();
+        nodes.map(|node| node.homes()).collect()
+    }
+
+    /// The minority of a partition takes nobody in, and the rest serves without it.
+    fn check_parted(&mut self, cut_off: &[usize]) {
+        let mut wrong = Vec::new();
+        for node in self.nodes.iter().flatten() {
+            if cut_off.contains(&node.index) {
+                if node.open {
+                    wrong.push(format!("{} is cut off and open", node.id));
+                }
+                continue;
+            }
+            let homes: Vec<usize> = node
+                .homes()
+                .iter()
+                .map(|(id, _)| node_index(id.as_str()))
+                .collect();
+            let rest = (0..self.nodes.len()).filter(|n| !cut_off.contains(n));
+            if !rest.eq(homes.iter().copied()) {
+                wrong.push(format!("the homes are {homes:?} to {}", node.id));
+            }
+        }
+        for text in wrong {
+            self.stage.violated(format!("partition: {text}"));
+        }
+    }
+
+    /// Whoever went down more than once may be held down still, but nobody takes others for the homes
+    /// than the rest does.
+    fn check_same_homes(&mut self) {
+        let nodes: Vec<_> = self.nodes.iter().flatten().collect();
+        let homes: Vec<_> = nodes.iter().map(|node| node.homes()).collect();
+        let odd = homes.iter().position(|own| *own != homes[0]);
+        if let Some(odd) = odd {
+            let text = format!(
+                "views: the homes are {:?} to {} and {:?} to {}",
+                homes[0], nodes[0].id, homes[odd], nodes[odd].id
+            );
+            self.stage.violated(text);
         }
     }
 
@@ -334,10 +395,9 @@ impl World {
             .copied()
             .filter(|message| !self.stage.checker.is_delivered(*message))
             .collect();
-        self.stage.checker.totals.stranded = missing.len() as u64;
         if !missing.is_empty() {
-            let text = format!("stranded: {missing:?}");
-            self.stage.note(text);
+            let text = format!("stranded: {missing:?} do not come to clients that are online");
+            self.stage.violated(text);
         }
         for client in &mut self.clients {
             client.go_away(&mut self.stage);

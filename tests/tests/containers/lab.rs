@@ -24,6 +24,8 @@ pub(crate) enum Load {
     Inside,
     /// Users of the cluster to users of the partner.
     ToPartner,
+    /// The other way round.
+    FromPartner,
 }
 
 /// A load that runs.
@@ -115,13 +117,15 @@ impl Lab {
             .iter()
             .map(|node| format!("{}:5222", address(node)))
             .collect();
-        let ours = ours.join(",");
-        let (domain, theirs) = match load {
-            Load::Inside => ("example.internal", ours.clone()),
-            Load::ToPartner => (
-                "partner.internal",
-                format!("{}:5222", address(&self.one("partner"))),
-            ),
+        let ours = ("example.internal", ours.join(","));
+        let theirs = (
+            "partner.internal",
+            format!("{}:5222", address(&self.one("partner"))),
+        );
+        let (from, to) = match load {
+            Load::Inside => (ours.clone(), ours),
+            Load::ToPartner => (ours, theirs),
+            Load::FromPartner => (theirs, ours),
         };
         let resolver = self.one("resolver");
         docker(&[
@@ -139,15 +143,15 @@ impl Lab {
                 "entente-load",
                 "steady",
                 "--a-domain",
-                "example.internal",
+                from.0,
                 "--a-addr",
-                &ours,
+                &from.1,
             ])
             .args([
                 "--b-domain",
-                domain,
+                to.0,
                 "--b-addr",
-                &theirs,
+                &to.1,
                 "--rate",
                 "200",
                 "--senders",
@@ -187,6 +191,53 @@ impl Lab {
     pub(crate) fn start(&self, node: &str) {
         docker(&["start", node]);
         self.until_whole(self.nodes().len());
+    }
+
+    /// SIGTERM, and how long the node takes to end.
+    pub(crate) fn stop(&self, node: &str) -> Duration {
+        let began = now();
+        docker(&["stop", "--time", "60", node]);
+        since(began)
+    }
+
+    /// Waits until a drain that was undone is forgotten.
+    pub(crate) fn undrain(&self, node: &str) {
+        self.entente(node, &["undrain"]);
+        self.until_whole(self.nodes().len());
+    }
+
+    /// Starts one more node and touches nothing else, not even a dead one; its name, when it is ready.
+    pub(crate) fn one_more(&self) -> String {
+        let before = self.containers("node", true);
+        let file = self.root.join("deploy/docker-compose.yml");
+        let scale = format!("node={}", before.len() + 1);
+        let output = Command::new("docker-compose")
+            .args(["--project-name", PROJECT, "--file"])
+            .arg(file)
+            .args(["up", "--detach", "--no-recreate", "--no-deps", "--scale"])
+            .args([&scale, "node"])
+            .envs(surroundings())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let newcomer = self
+            .containers("node", true)
+            .into_iter()
+            .find(|name| !before.contains(name))
+            .unwrap();
+        poll("the newcomer is ready", Duration::from_secs(60), || {
+            let ready = Command::new("docker")
+                .args(["exec", &newcomer, "/usr/local/bin/entente", "ready"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status();
+            ready.is_ok_and(|status| status.success())
+        });
+        newcomer
     }
 
     /// Adds nodes up to `count`.
@@ -232,7 +283,8 @@ impl Lab {
     fn until_whole(&self, count: usize) {
         poll(
             "all nodes are ready and in DNS",
-            Duration::from_secs(60),
+            // One that left a few times must be back for a while before DNS names it.
+            Duration::from_secs(120),
             || {
                 let nodes = self.nodes();
                 nodes.len() == count
@@ -304,13 +356,8 @@ impl Lab {
             .args(arguments)
             .env("ENTENTE_BINARY", binary())
             .env("ENTENTE_PROJECT", PROJECT)
-            .env("ENTENTE_NETWORK", NETWORK)
             .env("ENTENTE_STATE", &self.state)
-            .envs([
-                ("ENTENTE_CLIENT_PORT", "15222"),
-                ("ENTENTE_CLIENT_TLS_PORT", "15223"),
-                ("ENTENTE_DNS_PORT", "15300"),
-            ])
+            .envs(surroundings())
             .env_remove("ENTENTE_BIN")
             .output()
             .unwrap();
@@ -362,6 +409,16 @@ impl Drop for Running {
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }
+}
+
+/// What the compose file is told.
+fn surroundings() -> [(&'static str, &'static str); 4] {
+    [
+        ("ENTENTE_NETWORK", NETWORK),
+        ("ENTENTE_CLIENT_PORT", "15222"),
+        ("ENTENTE_CLIENT_TLS_PORT", "15223"),
+        ("ENTENTE_DNS_PORT", "15300"),
+    ]
 }
 
 fn binary() -> String {

@@ -29,6 +29,11 @@ async fn faults_are_told_with_file_key_and_cure() {
     let good = good(folder.path());
     let (fine, said) = check(folder.path(), &good).await;
     assert!(fine && said.contains("good for node lone"), "{said}");
+    // Domains below a domain are others (F8): no conflict.
+    let neighbours = "[sip]\nlisten = [\"127.0.0.1:5061\"]\nhost = \"a.example\"\n[sip.peer.partner]\ndomains = [\"b.example\", \"sub.a.example\"]\n\
+         [federation.domains.\"im.b.example\"]\n";
+    let (fine, said) = check(folder.path(), &format!("{good}{neighbours}")).await;
+    assert!(fine, "{said}");
     // What is added to the good file, and what must be said besides the file's name.
     let table: &[(&str, &[&str])] = &[
         (
@@ -73,6 +78,43 @@ async fn faults_are_told_with_file_key_and_cure() {
         (
             "[cluster]\nseeds = [\"n1:7946\"]",
             &["cluster.key_file", "missing"],
+        ),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5061\"]",
+            &["sip.host", "missing"],
+        ),
+        (
+            "[sip.peer.partner]\ndomains = [\"b.example\"]",
+            &["sip.listen", "sip.peer"],
+        ),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5061\"]\nhost = \"a.example\"\n[sip.peer.partner]\ndomains = [\"b.example\"]\n\
+             [federation.domains.\"b.example\"]\ntls = \"required\"",
+            &[
+                "sip.peer.partner.domains",
+                "b.example",
+                "federation.domains.\"b.example\"",
+                "one protocol",
+                "remove",
+            ],
+        ),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5061\"]\nhost = \"a.example\"\n[sip.peer.one]\ndomains = [\"b.example\"]\n\
+             [sip.peer.two]\ndomains = [\"B.example\"]",
+            &["sip.peer.two.domains", "sip.peer.one.domains"],
+        ),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5061\"]\nhost = \"a.example\"\n[sip.peer.one]\ndomains = [\"a.example\"]",
+            &["sip.peer.one.domains", "local domain"],
+        ),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5061\"]\nhost = \"a.example\"\n[sip.peer.one]\nprofil = \"aol\"",
+            &["sip.peer.one.profil", "did you mean `profile`"],
+        ),
+        (
+            "[sip]\nlisten = [\"127.0.0.1:5061\"]\nhost = \"a.example\"\n[sip.peer.lab]\ndomains = [\"b.example\"]\n\
+             transport = \"tcp\"\ntargets = [\"host.example:5060\"]",
+            &["sip.peer.lab.targets", "IP addresses"],
         ),
         ("not toml at all", &["entente.toml"]),
     ];

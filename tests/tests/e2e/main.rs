@@ -24,3 +24,4 @@ mod configuration;
 mod federation;
 mod harness;
 mod single;
+mod sip;

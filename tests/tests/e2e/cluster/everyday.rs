@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use entente_load::Client;
+use entente_load::{Client, Login};
 
 use crate::harness::{Cluster, PATIENCE, dig, online_at, session_at, srv_targets};
 use crate::single::delivery::until_acked;
@@ -23,6 +23,18 @@ pub async fn login_at_any_node(fixture: Arc<Cluster>) {
             "{}",
             node.name
         );
+    }
+    // So is a new password.
+    let [a, b, c] = [0, 1, 2].map(|n| &fixture.nodes[n]);
+    for (at, others, password) in [(a, [b, c], "one"), (b, [c, a], "two"), (c, [a, b], "three")] {
+        let changed = at
+            .command(&["user", "passwd", &login.bare()], &format!("{password}\n"))
+            .await;
+        assert!(changed.status.success(), "{changed:?}");
+        let login = Login::new("anywhere", fixture.domain, password);
+        for node in others {
+            session_at(node, &login).await.close().await;
+        }
     }
 }
 

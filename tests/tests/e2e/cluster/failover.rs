@@ -1,4 +1,4 @@
-//! A node dies, or is taken out, under messages.
+//! A node dies under messages.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ const DNS_WITHIN: Duration = Duration::from_secs(8);
 const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Where the two users of a flow have their homes and connections, and who dies; by index.
-struct Plan {
-    name: &'static str,
-    victim: usize,
-    sender_home: usize,
-    sender_edge: usize,
-    receiver_home: usize,
-    receiver_edge: usize,
+pub(super) struct Plan {
+    pub(super) name: &'static str,
+    pub(super) victim: usize,
+    pub(super) sender_home: usize,
+    pub(super) sender_edge: usize,
+    pub(super) receiver_home: usize,
+    pub(super) receiver_edge: usize,
 }
 
 pub async fn kill_the_recipients_home(fixture: Arc<Cluster>) {
@@ -58,7 +58,7 @@ pub async fn kill_the_senders_edge(fixture: Arc<Cluster>) {
     kill(&fixture, plan).await;
 }
 
-async fn flow(fixture: &Cluster, plan: &Plan) -> Traffic {
+pub(super) async fn flow(fixture: &Cluster, plan: &Plan) -> Traffic {
     let node = |index: usize| &*fixture.nodes[index];
     let sender = fixture
         .user_at(node(plan.sender_home), &format!("{}-from", plan.name))
@@ -102,7 +102,7 @@ async fn kill(fixture: &Cluster, plan: Plan) {
 
 /// The limits are for a machine that has time for the nodes: with more than two runnable processes
 /// for each core they grow as that number does.
-fn stretched(limit: Duration) -> Duration {
+pub(super) fn stretched(limit: Duration) -> Duration {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let runnable: f64 = load
         .split(' ')
@@ -113,7 +113,7 @@ fn stretched(limit: Duration) -> Duration {
     limit.mul_f64((runnable / cores / 2.0).clamp(1.0, 4.0))
 }
 
-fn told(outcome: &Outcome) -> String {
+pub(super) fn told(outcome: &Outcome) -> String {
     format!(
         "{} acked, {} lost, {} twice, longest without an ack {:.1?}",
         outcome.acked,
@@ -124,7 +124,7 @@ fn told(outcome: &Outcome) -> String {
 }
 
 /// How long until no running node's name server names `gone`.
-async fn named_without(fixture: &Cluster, gone: &Node) -> Duration {
+pub(super) async fn named_without(fixture: &Cluster, gone: &Node) -> Duration {
     let survivors = || fixture.nodes.iter().filter(|node| node.name != gone.name);
     eventually(
         "the name servers change",
@@ -144,7 +144,7 @@ async fn named_without(fixture: &Cluster, gone: &Node) -> Duration {
 }
 
 /// Starts a killed node again and waits until all is as before.
-async fn back(fixture: &Cluster, node: &Node) {
+pub(super) async fn back(fixture: &Cluster, node: &Node) {
     node.start();
     node.ready().await;
     fixture.all_serve().await;
@@ -164,38 +164,6 @@ async fn back(fixture: &Cluster, node: &Node) {
         },
     )
     .await;
-}
-
-/// Drain, restart and return of a node that is home of the one and edge of the other.
-pub async fn drain_under_load(fixture: Arc<Cluster>) {
-    let plan = Plan {
-        name: "dr",
-        victim: 1,
-        sender_home: 1,
-        sender_edge: 0,
-        receiver_home: 2,
-        receiver_edge: 1,
-    };
-    let mut traffic = flow(&fixture, &plan).await;
-    let victim = &fixture.nodes[1];
-    let drained = victim.command(&["drain", "--wait"], "").await;
-    assert!(
-        drained.status.success(),
-        "{}",
-        String::from_utf8_lossy(&drained.stderr)
-    );
-    let dns = named_without(&fixture, victim).await;
-    traffic.more(100).await;
-    victim.stop().await;
-    traffic.flows().await;
-    let outcome = traffic.finish().await;
-    eprintln!("     drain: names {dns:.1?}, {}", told(&outcome));
-    back(&fixture, victim).await;
-    outcome.check();
-    assert!(
-        outcome.longest_gap < stretched(Duration::from_secs(5)),
-        "{outcome:?}"
-    );
 }
 
 /// SIGSTOP for 2 s is no death.

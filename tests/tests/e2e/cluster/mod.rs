@@ -1,5 +1,6 @@
 //! Three nodes: one service wherever a client is connected, and none of it lost with a node.
 
+mod drain;
 mod everyday;
 mod failover;
 mod traffic;
@@ -17,7 +18,8 @@ async fn three_nodes() {
             nodes: 3,
             clustered: true,
             domains: vec!["mantua.example"],
-            extra: String::new(),
+            // A drain waits for caches, but not for as long as in the world.
+            extra: "[dns]\nttl_seconds = 1\n[drain]\ndns_wait_seconds = 3\n".to_owned(),
         })
         .await,
     );
@@ -35,7 +37,9 @@ async fn three_nodes() {
         .await;
     cases
         .in_order(vec![
-            case!(fixture, failover::drain_under_load),
+            case!(fixture, drain::under_load),
+            case!(fixture, drain::serves_until_caches_have_forgotten),
+            case!(fixture, drain::a_stop_without_a_drain_loses_nothing),
             case!(fixture, failover::kill_the_recipients_home),
             case!(fixture, failover::kill_the_recipients_edge),
             case!(fixture, failover::kill_the_senders_edge),

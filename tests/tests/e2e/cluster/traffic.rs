@@ -48,6 +48,8 @@ pub struct Outcome {
     pub lost: Vec<u64>,
     /// Came twice though the client sent them once.
     pub doubled: Vec<u64>,
+    /// Came twice, for whatever reason.
+    pub twice: usize,
     pub bounced: Vec<u64>,
     pub longest_gap: Duration,
 }
@@ -155,6 +157,7 @@ impl Traffic {
                 .filter(|(id, times)| **times > 1 && !book.resent.contains(id))
                 .map(|(id, _)| *id)
                 .collect(),
+            twice: book.received.values().filter(|times| **times > 1).count(),
             bounced: book.bounced.iter().copied().collect(),
             longest_gap: book.longest_gap,
         }
@@ -162,6 +165,12 @@ impl Traffic {
 }
 
 impl Outcome {
+    /// Nothing failed, so nothing is lost, comes back or comes twice.
+    pub fn check_strictly(&self) {
+        self.check();
+        assert_eq!(self.twice, 0, "came twice: {self:?}");
+    }
+
     /// Every acked message came; hardly any came twice: what the receiver's client had and had not
     /// acked when its connection broke must come again (XEP-0198 section 5), and that is all.
     pub fn check(&self) {
@@ -279,11 +288,18 @@ async fn run(
             }
             filled = client.fill() => filled?,
         }
-        while let Some(stanza) = client.pop()? {
-            if let Some(id) = number(&stanza) {
-                book.lock().unwrap().bounced.insert(id);
+        let popped = loop {
+            match client.pop() {
+                Ok(Some(stanza)) => {
+                    if let Some(id) = number(&stanza) {
+                        book.lock().unwrap().bounced.insert(id);
+                    }
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
             }
-        }
+        };
+        // What was acked before the stream's end counts.
         let acked = client.take_acked();
         if !acked.is_empty() {
             let mut book = book.lock().unwrap();
@@ -298,6 +314,7 @@ async fn run(
                 book.acked.insert(id);
             }
         }
+        popped?;
     }
 }
 

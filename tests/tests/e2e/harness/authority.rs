@@ -60,6 +60,29 @@ impl Authority {
         self.write(file, &certificate.pem(), &key)
     }
 
+    /// One for servers and clients: what OpenSSL wants to see from those that connect to it.
+    pub fn issue_for_both(&self, file: &str, names: &[&str]) -> Issued {
+        let (mut params, key) = leaf(names);
+        params
+            .extended_key_usages
+            .push(ExtendedKeyUsagePurpose::ClientAuth);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        self.write(file, &certificate.pem(), &key)
+    }
+
+    /// One that is changed before it is signed.
+    pub fn issue_changed(
+        &self,
+        file: &str,
+        names: &[&str],
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
+        let (mut params, key) = leaf(names);
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        self.write(file, &certificate.pem(), &key)
+    }
+
     /// One that nobody signed.
     pub fn self_signed(&self, file: &str, names: &[&str]) -> Issued {
         let (params, key) = leaf(names);

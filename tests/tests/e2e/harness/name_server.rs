@@ -27,6 +27,17 @@ impl NameServer {
         external: &[(&str, IpAddr)],
         ours: (&str, &[IpAddr]),
     ) -> Self {
+        Self::start_with(folder, address, external, ours, &[]).await
+    }
+
+    /// The same with more records, in the format of zone files.
+    pub async fn start_with(
+        folder: &Path,
+        address: IpAddr,
+        external: &[(&str, IpAddr)],
+        ours: (&str, &[IpAddr]),
+        records: &[String],
+    ) -> Self {
         let mut text = format!(
             "server:\n interface: {address}@{DNS_PORT}\n access-control: 127.0.0.0/8 allow\n\
              do-not-query-localhost: no\n do-daemonize: no\n username: \"\"\n chroot: \"\"\n\
@@ -43,6 +54,9 @@ impl NameServer {
                  local-data: \"host.{domain}. 1 IN A {server}\""
             )
             .unwrap();
+        }
+        for record in records {
+            writeln!(text, " local-data: {record:?}").unwrap();
         }
         writeln!(
             text,

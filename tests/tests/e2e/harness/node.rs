@@ -139,12 +139,14 @@ impl Node {
             * 4096
     }
 
-    /// SIGTERM, and the end that follows.
-    pub async fn stop(&self) {
+    /// SIGTERM, and the end that follows; how long that took.
+    pub async fn stop(&self) -> Duration {
         let mut process = self.process.lock().unwrap().take().unwrap();
+        let begin = std::time::Instant::now();
         process.signal("TERM");
         let status = process.end(Duration::from_secs(30)).await;
         assert!(status.success(), "{} ended with {status}", self.name);
+        begin.elapsed()
     }
 
     pub fn socket(&self, port: u16) -> SocketAddr {

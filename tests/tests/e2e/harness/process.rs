@@ -102,10 +102,17 @@ pub fn have(program: &str, package: &str) -> bool {
         .split(':')
         .chain(["/usr/sbin"])
         .any(|folder| Path::new(folder).join(program).is_file());
-    if !found {
-        let reason = format!("{program} is not installed (Debian package {package})");
-        assert!(std::env::var_os("CI").is_none(), "{reason}");
-        eprintln!("SKIPPED: {reason}");
-    }
-    found
+    found || missing(program, package)
+}
+
+/// The same for something that is no program.
+pub fn have_file(path: &str, package: &str) -> bool {
+    Path::new(path).exists() || missing(path, package)
+}
+
+fn missing(what: &str, package: &str) -> bool {
+    let reason = format!("{what} is not installed (Debian package {package})");
+    assert!(std::env::var_os("CI").is_none(), "{reason}");
+    eprintln!("SKIPPED: {reason}");
+    false
 }
