@@ -13,6 +13,9 @@ modules_enabled = {
     "carbons", "dialback", "disco", "offline", "ping", "posix", "presence", "roster", "s2s_bidi",
     "saslauth", "smacks", "tls",
 }
+-- What a stream had not acknowledged when it was closed goes on another one; without this, Prosody
+-- answers the senders with errors.
+smacks_s2s_resend = true
 authentication = "internal_hashed"
 c2s_require_encryption = true
 s2s_require_encryption = true
