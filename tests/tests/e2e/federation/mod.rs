@@ -25,6 +25,9 @@ pub const BARE: &str = "bare.example";
 pub const EJABBERD: &str = "ejabberd.example";
 /// The scripted peer's.
 pub const SCRIPTED: &str = "scripted.example";
+/// The scripted domain that our nodes are made to call, and no case speaks for unasked: a key that a
+/// case offers for a domain has our nodes call that domain's server, some time later.
+pub const CALLED: &str = "called.example";
 
 pub fn address(last: u8) -> IpAddr {
     IpAddr::from(Ipv4Addr::new(127, 61, 3, last))
@@ -125,6 +128,7 @@ async fn start() -> World {
         (BARE, address(11)),
         (EJABBERD, address(12)),
         (SCRIPTED, address(13)),
+        (CALLED, address(14)),
     ];
     let cluster = Cluster::start(settings).await;
     let folder = cluster.folder.path();

@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use entente_load::Stanza;
 
-use super::{DOMAIN, MISNAMED, SCRIPTED, World};
+use super::{CALLED, DOMAIN, MISNAMED, SCRIPTED, World};
 use crate::harness::{Got, Issued, PATIENCE, PEER_PORT, SILENCE, Wire, client_tls, online_at};
 
 const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
@@ -276,13 +276,13 @@ pub async fn stanzas_for_other_hosts(world: Arc<World>) {
 /// The verification of a key that one node gave comes to another (XEP-0220, XEP-0185): here the
 /// key is taken from a real dialback that Entente began.
 pub async fn keys_are_verified_on_any_node(world: Arc<World>) {
-    let listener = tokio::net::TcpListener::bind((super::address(13), 15269))
+    let listener = tokio::net::TcpListener::bind((super::address(14), 15269))
         .await
         .unwrap();
     let certificate = world
         .cluster
         .authority
-        .self_signed("scripted-server", &[SCRIPTED]);
+        .self_signed("called-server", &[CALLED]);
     let server = Arc::new(
         rustls::ServerConfig::builder_with_provider(Arc::new(
             rustls::crypto::ring::default_provider(),
@@ -296,7 +296,7 @@ pub async fn keys_are_verified_on_any_node(world: Arc<World>) {
     let login = world.cluster.user("dialler").await;
     let mut ours = online_at(&world.cluster.nodes[0], &login).await;
     ours.send(format!(
-        "<message to='a@{SCRIPTED}' type='chat' id='dial'><body>x</body></message>"
+        "<message to='a@{CALLED}' type='chat' id='dial'><body>x</body></message>"
     ))
     .await
     .unwrap();
@@ -307,14 +307,14 @@ pub async fn keys_are_verified_on_any_node(world: Arc<World>) {
     let answer = |id: &str| {
         format!(
             "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
-             xmlns:db='jabber:server:dialback' from='{SCRIPTED}' to='{DOMAIN}' id='{id}' version='1.0'>"
+             xmlns:db='jabber:server:dialback' from='{CALLED}' to='{DOMAIN}' id='{id}' version='1.0'>"
         )
     };
     let mut wire = Wire::over(socket);
     let opened = wire.next().await.header();
     assert_eq!(
         (opened.attr("from").as_deref(), opened.attr("to").as_deref()),
-        (Some(DOMAIN), Some(SCRIPTED)),
+        (Some(DOMAIN), Some(CALLED)),
         "{opened}"
     );
     assert_eq!(
@@ -336,7 +336,7 @@ pub async fn keys_are_verified_on_any_node(world: Arc<World>) {
     assert_eq!(result.name(), "db:result", "{result}");
     let key = result.text_of("db:result").unwrap().into_owned();
     for node in [0, 1] {
-        let (mut asking, _) = secured(&world, node, SCRIPTED, None).await;
+        let (mut asking, _) = secured(&world, node, CALLED, None).await;
         for (key, id, verdict) in [
             (key.as_str(), "two", "valid"),
             (&"0".repeat(64), "two", "invalid"),
@@ -344,7 +344,7 @@ pub async fn keys_are_verified_on_any_node(world: Arc<World>) {
         ] {
             asking
                 .send(format!(
-                    "<db:verify from='{SCRIPTED}' to='{DOMAIN}' id='{id}'>{key}</db:verify>"
+                    "<db:verify from='{CALLED}' to='{DOMAIN}' id='{id}'>{key}</db:verify>"
                 ))
                 .await;
             let answer = asking.next().await.element();
@@ -357,7 +357,7 @@ pub async fn keys_are_verified_on_any_node(world: Arc<World>) {
         }
     }
     wire.send(format!(
-        "<db:result from='{SCRIPTED}' to='{DOMAIN}' type='valid'/>"
+        "<db:result from='{CALLED}' to='{DOMAIN}' type='valid'/>"
     ))
     .await;
     let message = wire
@@ -372,7 +372,7 @@ pub async fn keys_are_verified_on_any_node(world: Arc<World>) {
     wire.send("</stream:stream>").await;
     wire.closes().await;
     ours.send(format!(
-        "<message to='a@{SCRIPTED}' type='chat' id='again'><body>x</body></message>"
+        "<message to='a@{CALLED}' type='chat' id='again'><body>x</body></message>"
     ))
     .await
     .unwrap();
