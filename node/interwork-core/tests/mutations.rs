@@ -1,5 +1,5 @@
-//! Seeded mutations of real documents and bodies through the fuzz targets' entry functions: what runs
-//! where cargo-fuzz is missing. `MUTATION_SEED` repeats a run, `MUTATIONS` sets how many.
+//! Seeded mutations of real documents and bodies through the fuzz targets' entry functions; see
+//! `seeded`.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stderr,
@@ -9,6 +9,9 @@
 #[path = "../../../tests/fuzz/src/interwork.rs"]
 #[allow(unreachable_pub, reason = "shared with another crate")]
 mod interwork;
+#[path = "../../../tests/fuzz/src/seeded.rs"]
+#[allow(unreachable_pub, reason = "shared with other crates")]
+mod seeded;
 
 /// Bodies behind the byte that says their type; see `interwork::body`.
 const BODIES: [&[u8]; 8] = [
@@ -35,6 +38,8 @@ const INVITATIONS: [&[u8]; 2] = [
     b"v=0\r\no=- 0 0 IN IP4 h\r\ns=s\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\nm=message 5060 sip null\r\na=accept-types:text/plain text/html\r\n",
     b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nm=x-ms-message 5060 sip null\r\n\r\n--b\r\nContent-Type: text/x\r\n\r\nx\r\n--b--",
 ];
+
+const RUNS: u64 = 5_000;
 
 /// Pieces that a random byte would hardly ever make.
 const FRAGMENTS: [&str; 34] = [
@@ -74,65 +79,6 @@ const FRAGMENTS: [&str; 34] = [
     "@",
 ];
 
-/// A small generator of its own (xorshift64): a seed means the same run everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..self.below(6) {
-            let at = self.below(bytes.len());
-            let end = (at + self.below(40)).min(bytes.len());
-            match self.below(6) {
-                0 if !bytes.is_empty() => bytes[at] = self.next() as u8,
-                1 => drop(bytes.drain(at..end)),
-                2 => {
-                    let piece = bytes[at..end].to_vec();
-                    let to = self.below(bytes.len());
-                    bytes.splice(to..to, piece);
-                }
-                3 => bytes.truncate(at.max(1)),
-                _ => {
-                    let fragment = FRAGMENTS[self.below(FRAGMENTS.len())];
-                    bytes.splice(at..at, fragment.bytes());
-                }
-            }
-        }
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
-}
-
-fn run(corpus: &[Vec<u8>], entry: impl Fn(&[u8])) {
-    let seed = setting("MUTATION_SEED", 20_260_901);
-    let mut random = Random(seed | 1);
-    for number in 0..setting("MUTATIONS", 5_000) {
-        let mut bytes = corpus[random.below(corpus.len())].clone();
-        random.mutate(&mut bytes);
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| entry(&bytes)));
-        if let Err(cause) = outcome {
-            let text = String::from_utf8_lossy(&bytes);
-            eprintln!("seed {seed}, number {number}: {text:?}");
-            std::panic::resume_unwind(cause);
-        }
-    }
-}
-
 fn owned(corpus: &[&[u8]]) -> Vec<Vec<u8>> {
     corpus.iter().map(|bytes| bytes.to_vec()).collect()
 }
@@ -149,20 +95,25 @@ fn documents() {
         .iter()
         .map(|path| std::fs::read(path).unwrap())
         .collect();
-    run(&corpus, interwork::document);
+    seeded::run(&corpus, &FRAGMENTS, RUNS, interwork::document);
 }
 
 #[test]
 fn bodies() {
-    run(&owned(&BODIES), interwork::body);
+    seeded::run(&owned(&BODIES), &FRAGMENTS, RUNS, interwork::body);
 }
 
 #[test]
 fn addresses() {
-    run(&owned(&ADDRESSES), interwork::address);
+    seeded::run(&owned(&ADDRESSES), &FRAGMENTS, RUNS, interwork::address);
 }
 
 #[test]
 fn invitations() {
-    run(&owned(&INVITATIONS), interwork::invitation);
+    seeded::run(
+        &owned(&INVITATIONS),
+        &FRAGMENTS,
+        RUNS,
+        interwork::invitation,
+    );
 }

@@ -15,9 +15,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address} ({purpose}): {source}; free the port or choose another address in the configuration"
-)]
+#[error("{purpose}: cannot listen on {address}: {source}; free the port or set another address")]
 pub(crate) struct ListenError {
     pub(crate) address: SocketAddr,
     pub(crate) purpose: &'static str,

@@ -11,7 +11,7 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 
 use super::pem::{Identity, TlsError};
-use super::verifier::ProofLater;
+use super::verifier::PeerVerifier;
 use crate::config::DomainConfig;
 
 /// All TLS settings that hang on the local domains' certificates.
@@ -44,7 +44,7 @@ impl DomainCertificates {
             .with_no_client_auth()
             .with_cert_resolver(resolver.clone());
         let mut for_peers = base()
-            .with_client_cert_verifier(ProofLater::new())
+            .with_client_cert_verifier(PeerVerifier::any_chain())
             .with_cert_resolver(resolver);
         for (config, protocol) in [
             (&mut for_clients, "xmpp-client"),
@@ -105,7 +105,7 @@ impl Set {
             fallback.get_or_insert_with(|| Arc::clone(&certified));
             let outbound = ClientConfig::builder()
                 .dangerous()
-                .with_custom_certificate_verifier(ProofLater::new())
+                .with_custom_certificate_verifier(PeerVerifier::any_chain())
                 .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
                     &certified,
                 ))));

@@ -4,7 +4,6 @@
 pub(crate) mod binding;
 pub(crate) mod domains;
 pub(crate) mod issue;
-pub(crate) mod mutual;
 pub(crate) mod names;
 pub(crate) mod pem;
 pub(crate) mod proof;

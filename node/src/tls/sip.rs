@@ -10,16 +10,16 @@ use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, ServerConfig};
 
 use super::domains::check_name;
-use super::mutual::ChainNow;
 use super::pem::{Identity, TlsError};
 use super::proof::PeerTrust;
+use super::verifier::PeerVerifier;
 use crate::config::{DomainConfig, SipConfig};
 
 /// TLS settings of SIP in both directions.
 #[derive(Clone)]
 pub(crate) struct SipCertificates {
     current: Arc<ArcSwap<Set>>,
-    verifier: Arc<ChainNow>,
+    verifier: Arc<PeerVerifier>,
     server: Arc<ServerConfig>,
 }
 
@@ -38,7 +38,7 @@ impl SipCertificates {
         domains: &BTreeMap<String, DomainConfig>,
         trust: PeerTrust,
     ) -> Result<Self, TlsError> {
-        let verifier = ChainNow::new(trust);
+        let verifier = PeerVerifier::trusted_chain(trust);
         let set = Set::load(sip, domains, &verifier)?;
         let current = Arc::new(ArcSwap::from_pointee(set));
         let mut server = ServerConfig::builder()
@@ -116,7 +116,7 @@ impl Set {
     fn load(
         sip: &SipConfig,
         domains: &BTreeMap<String, DomainConfig>,
-        verifier: &Arc<ChainNow>,
+        verifier: &Arc<PeerVerifier>,
     ) -> Result<Self, TlsError> {
         let own = match &sip.identity {
             Some(files) => {

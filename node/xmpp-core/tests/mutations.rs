@@ -1,10 +1,12 @@
-//! Seeded mutations of real traffic through the fuzz targets' entry functions: what runs where
-//! cargo-fuzz is missing. `MUTATION_SEED` repeats a run, `MUTATIONS` sets how many.
+//! Seeded mutations of real traffic through the fuzz targets' entry functions; see `seeded`.
 #![expect(
     clippy::print_stderr,
     reason = "a failure has to name the seed that repeats it"
 )]
 
+#[path = "../../../tests/fuzz/src/seeded.rs"]
+#[allow(unreachable_pub, reason = "shared with other crates")]
+mod seeded;
 #[path = "../../../tests/fuzz/src/xmpp.rs"]
 #[allow(unreachable_pub, reason = "shared with another crate")]
 mod xmpp;
@@ -30,6 +32,8 @@ const STANZAS: &[&str] = &[
     "<iq type='get' id='1' to='\u{e9}@\u{fc}.example'><query xmlns='jabber:iq:roster'/></iq>",
     "<presence type='unavailable' ><status>a\r\n\tb</status><show> dnd </show></presence >",
 ];
+
+const RUNS: u64 = 20_000;
 
 /// Pieces of markup that a random byte would hardly ever make.
 const FRAGMENTS: &[&str] = &[
@@ -62,78 +66,20 @@ const FRAGMENTS: &[&str] = &[
     "\u{80}",
 ];
 
-/// A small generator (xorshift*), so that a seed means the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound.max(1) as u64) as usize
-    }
-
-    fn mutate(&mut self, bytes: &mut Vec<u8>) {
-        for _ in 0..self.below(4) {
-            let at = self.below(bytes.len());
-            let end = (at + self.below(30)).min(bytes.len());
-            match self.below(6) {
-                0 if !bytes.is_empty() => bytes[at] = self.next() as u8,
-                1 => drop(bytes.drain(at..end)),
-                2 => {
-                    let piece = bytes[at..end].to_vec();
-                    let to = self.below(bytes.len());
-                    bytes.splice(to..to, piece);
-                }
-                3 => bytes.truncate(at.max(1)),
-                _ => {
-                    let fragment = FRAGMENTS[self.below(FRAGMENTS.len())];
-                    bytes.splice(at..at, fragment.bytes());
-                }
-            }
-        }
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .and_then(|value| value.parse().ok())
-        .unwrap_or(default)
-}
-
-fn run(corpus: &[&str], entry: impl Fn(&[u8])) {
-    let seed = setting("MUTATION_SEED", 20_250_801);
-    let mut random = Random(seed | 1);
-    for number in 0..setting("MUTATIONS", 20_000) {
-        let mut bytes = corpus[random.below(corpus.len())].as_bytes().to_vec();
-        random.mutate(&mut bytes);
-        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| entry(&bytes)));
-        if let Err(cause) = outcome {
-            eprintln!(
-                "seed {seed}, number {number}: {:?}",
-                String::from_utf8_lossy(&bytes)
-            );
-            std::panic::resume_unwind(cause);
-        }
-    }
-}
-
 #[test]
 fn xml_stream() {
-    let corpus: Vec<String> = STREAMS
+    let corpus: Vec<Vec<u8>> = STREAMS
         .iter()
-        .map(|stream| format!("\u{7}{stream}"))
+        .map(|stream| format!("\u{7}{stream}").into_bytes())
         .collect();
-    let corpus: Vec<&str> = corpus.iter().map(String::as_str).collect();
-    run(&corpus, xmpp::xml_stream);
+    seeded::run(&corpus, FRAGMENTS, RUNS, xmpp::xml_stream);
 }
 
 #[test]
 fn stanza() {
-    run(STANZAS, xmpp::stanza);
+    let corpus: Vec<Vec<u8>> = STANZAS
+        .iter()
+        .map(|text| text.as_bytes().to_vec())
+        .collect();
+    seeded::run(&corpus, FRAGMENTS, RUNS, xmpp::stanza);
 }
