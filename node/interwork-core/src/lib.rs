@@ -1,6 +1,5 @@
 //! What SIP and XMPP mean to each other: addresses, presence and its documents, message bodies, typing
-//! notices, invitations and errors (RFC 7247, 8048, 7572, 7573), and the [`gateway`] that keeps the
-//! state in between.
+//! notices and errors (RFC 7247, 8048, 7572, 7573), and the [`gateway`] that keeps the state in between.
 //!
 //! Nothing here knows a socket, a clock or a source of entropy; and outside [`gateway`] nothing knows how
 //! a SIP message looks: header values come in as text, bodies as bytes.
@@ -10,7 +9,6 @@ pub mod address;
 pub mod document;
 pub mod failure;
 pub mod gateway;
-pub mod invitation;
 pub mod media;
 pub mod pidf;
 pub mod presence;

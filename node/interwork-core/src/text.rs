@@ -15,7 +15,7 @@ mod html;
 mod multipart;
 mod rtf;
 
-pub use multipart::{Part, parts};
+use multipart::{Part, parts};
 
 /// The Content-Type of what we send.
 pub const CONTENT_TYPE: &str = "text/plain;charset=UTF-8";

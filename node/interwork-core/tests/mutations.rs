@@ -34,11 +34,6 @@ const ADDRESSES: [&[u8]; 6] = [
     b"sips:example.com",
 ];
 
-const INVITATIONS: [&[u8]; 2] = [
-    b"v=0\r\no=- 0 0 IN IP4 h\r\ns=s\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\nm=message 5060 sip null\r\na=accept-types:text/plain text/html\r\n",
-    b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nm=x-ms-message 5060 sip null\r\n\r\n--b\r\nContent-Type: text/x\r\n\r\nx\r\n--b--",
-];
-
 const RUNS: u64 = 5_000;
 
 /// Pieces that a random byte would hardly ever make.
@@ -106,14 +101,4 @@ fn bodies() {
 #[test]
 fn addresses() {
     seeded::run(&owned(&ADDRESSES), &FRAGMENTS, RUNS, interwork::address);
-}
-
-#[test]
-fn invitations() {
-    seeded::run(
-        &owned(&INVITATIONS),
-        &FRAGMENTS,
-        RUNS,
-        interwork::invitation,
-    );
 }

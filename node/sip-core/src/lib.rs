@@ -13,7 +13,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test fails by panicking"))]
 
 pub mod build;
-pub mod connection;
 pub mod dialog;
 pub mod draft;
 pub mod framer;

@@ -25,10 +25,19 @@ const ADDRESSES: [&str; 10] = [
     "urn:service:sos",
 ];
 
+const INVITATIONS: [&[u8]; 2] = [
+    b"v=0\r\no=- 0 0 IN IP4 h\r\ns=s\r\nc=IN IP4 h\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\nm=message 5060 sip null\r\na=accept-types:text/plain text/html\r\n",
+    b"--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nm=x-ms-message 5060 sip null\r\n\r\n--b\r\nContent-Type: text/x\r\n\r\nx\r\n--b--",
+];
+
 const RUNS: u64 = 2_500;
 
 /// Pieces that a random byte would hardly ever make.
-const FRAGMENTS: [&str; 36] = [
+const FRAGMENTS: [&str; 40] = [
+    "m=data 1 sip x",
+    "--b",
+    "--b--",
+    "m=message 5060 sip null",
     "\r\n",
     "\r",
     "\n",
@@ -90,4 +99,10 @@ fn messages() {
 fn addresses() {
     let corpus: Vec<Vec<u8>> = ADDRESSES.map(|text| text.as_bytes().to_vec()).into();
     seeded::run(&corpus, &FRAGMENTS, RUNS, sip::uri);
+}
+
+#[test]
+fn invitations() {
+    let corpus: Vec<Vec<u8>> = INVITATIONS.map(<[u8]>::to_vec).into();
+    seeded::run(&corpus, &FRAGMENTS, RUNS, sip::invitation);
 }

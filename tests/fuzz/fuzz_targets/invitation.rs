@@ -1,4 +1,4 @@
-//! Bodies of a SIP peer's INVITE.
+//! Bodies of INVITEs.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| entente_fuzz::interwork::invitation(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entente_fuzz::sip::invitation(data));

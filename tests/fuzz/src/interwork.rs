@@ -2,7 +2,6 @@
 //! and by the test that runs seeded mutations (`node/interwork-core/tests/mutations.rs`).
 
 use entente_interwork_core::address::{AddressOfRecord, bare_jid_of_uri, jid_of_uri};
-use entente_interwork_core::invitation::{Invitation, Invite, Sdp, classify};
 use entente_interwork_core::pidf::{self, Author, Dialect, Style};
 use entente_interwork_core::presence::{ClientKind, PeerSystem, read, read_stanza, render};
 use entente_interwork_core::stanzas::{Outgoing, TextMessage, presence, read_message};
@@ -101,27 +100,6 @@ pub fn address(data: &[u8]) {
     if let Ok(entity) = AddressOfRecord::of(&bare) {
         assert_eq!(bare_jid_of_uri(&entity.to_string()), Ok(bare.clone()));
         assert_eq!(bare_jid_of_uri(&entity.without_scheme()), Ok(bare));
-    }
-}
-
-/// The body of an INVITE, which may be SDP or parts: our answer is SDP.
-pub fn invitation(data: &[u8]) {
-    for content_type in ["application/sdp", "multipart/mixed;boundary=b"] {
-        let invite = Invite {
-            content_type: Some(content_type),
-            body: data,
-            ..Invite::default()
-        };
-        let invitation = classify(&invite);
-        if let Invitation::Messages(sdp) = &invitation {
-            let answer = sdp.answer("h");
-            let read = Sdp::parse(answer.as_bytes()).expect("our own answer");
-            assert_eq!(read.message_media(), sdp.message_media());
-        }
-        assert_eq!(
-            invitation.refusal().is_none(),
-            matches!(invitation, Invitation::Messages(_))
-        );
     }
 }
 

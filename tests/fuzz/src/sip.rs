@@ -1,11 +1,18 @@
 //! What must hold for any bytes that a SIP peer sends. Shared by the fuzz targets and by the test that
 //! runs seeded mutations (`node/sip-core/tests/mutations.rs`).
 
+use std::time::Instant;
+
 use bytes::Bytes;
 use entente_sip_core::build::RequestBuilder;
 use entente_sip_core::framer::{Frame, Framer, FramingLost};
 use entente_sip_core::message::Limits;
+use entente_sip_core::owner::{Owner, OwnerKey};
+use entente_sip_core::profile::Profile;
+use entente_sip_core::session::sdp::Offer;
+use entente_sip_core::session::{Input, Output, Session, SessionConfig};
 use entente_sip_core::status::Status;
+use entente_sip_core::usage::{Pair, RequestId};
 use entente_sip_core::validate::{Checked, Rejection, check};
 use entente_sip_core::{HeaderName, Message, Method, NameAddr, Uri, Via};
 
@@ -41,6 +48,72 @@ pub fn message(data: &[u8]) {
         Ok(message) => check_message(message),
         Err(rejection) => check_rejection(&rejection),
     }
+}
+
+/// The body of an INVITE, which may be SDP or parts: it is taken with a description that can be read, or
+/// refused with a status that says why.
+pub fn invitation(data: &[u8]) {
+    for content_type in ["application/sdp", "multipart/mixed;boundary=b"] {
+        let mut bytes = format!(
+            "INVITE sip:alice@entente.example SIP/2.0\r\nVia: SIP/2.0/TLS h;branch=z9hG4bK1\r\n\
+             From: <sip:bob@peer.example>;tag=b\r\nTo: <sip:alice@entente.example>\r\nCall-ID: c\r\n\
+             CSeq: 1 INVITE\r\nContact: <sip:bob@peer.example>\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n",
+            data.len()
+        )
+        .into_bytes();
+        bytes.extend_from_slice(data);
+        let Ok(request) = Message::parse(bytes.into(), &Limits::default()) else {
+            continue;
+        };
+        let mut session = session();
+        let now = some_moment();
+        session.handle_input(
+            now,
+            Input::Request {
+                id: RequestId(1),
+                request: Box::new(request),
+            },
+        );
+        let reply = std::iter::from_fn(|| session.poll_output())
+            .find_map(|output| match output {
+                Output::Respond { reply, .. } => Some(reply),
+                _ => None,
+            })
+            .expect("an INVITE is answered");
+        let response =
+            Message::parse(reply.to_bytes(), &Limits::default()).expect("our own response");
+        match response.status().map(Status::code) {
+            Some(200) => {
+                Offer::parse(response.body()).expect("our own description");
+            }
+            Some(415 | 488) => assert!(session.is_idle()),
+            other => panic!("an answer that nobody expects: {other:?}"),
+        }
+    }
+}
+
+fn session() -> Session {
+    let config = SessionConfig {
+        contact: "<sip:h>".into(),
+        host: "h".into(),
+        key: OwnerKey::new(b"cluster"),
+        profile: Profile::simple(),
+    };
+    let pair = Pair {
+        local: "<sip:alice@entente.example>".into(),
+        remote: "sip:bob@peer.example".into(),
+        owner: Owner::new("b").expect("a word"),
+    };
+    Session::new(config.into(), pair, [1; 16])
+}
+
+#[allow(
+    clippy::disallowed_methods,
+    reason = "some moment to count from; nothing waits"
+)]
+fn some_moment() -> Instant {
+    Instant::now()
 }
 
 /// Text that should be a URI, an address or a Via.

@@ -17,15 +17,15 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// One part of a multipart body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part<'a> {
+pub(super) struct Part<'a> {
     /// Its type; text/plain if it names none.
-    pub media: MediaType,
+    pub(super) media: MediaType,
     /// Its Content-ID without angle brackets.
-    pub id: Option<&'a str>,
+    pub(super) id: Option<&'a str>,
     /// Its Content-Disposition.
-    pub disposition: Option<&'a str>,
+    pub(super) disposition: Option<&'a str>,
     /// Its body, the transfer encoding undone.
-    pub body: Cow<'a, [u8]>,
+    pub(super) body: Cow<'a, [u8]>,
 }
 
 impl Part<'_> {
@@ -39,7 +39,7 @@ impl Part<'_> {
 /// # Errors
 /// [`TextFault::Malformed`] if there is no boundary or no part, [`TextFault::TooLarge`] beyond
 /// [`MAX_PARTS`].
-pub fn parts<'a>(media: &MediaType, body: &'a [u8]) -> Result<Vec<Part<'a>>, TextFault> {
+pub(super) fn parts<'a>(media: &MediaType, body: &'a [u8]) -> Result<Vec<Part<'a>>, TextFault> {
     let boundary = media
         .parameter("boundary")
         .filter(|boundary| (1..=70).contains(&boundary.len()))

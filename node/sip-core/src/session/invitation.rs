@@ -2,11 +2,17 @@
 
 use bytes::Bytes;
 
-use super::sdp::Offer;
-use crate::header::HeaderName;
+use super::sdp::{Offer, SdpFault};
+use crate::header::{ContentType, HeaderName};
 use crate::message::Message;
 use crate::reply::Reply;
 use crate::status::Status;
+
+/// The most parts of a body that are looked at.
+const MAX_PARTS: usize = 16;
+
+/// The most addresses of EndPoints that are looked at; three people are too many already.
+const MAX_ENDS: usize = 16;
 
 /// What the INVITE offers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,8 +29,10 @@ pub(super) enum Refusal {
     /// Extensions that we do not have: 420 with Unsupported. Among them that of Microsoft's
     /// conferences, `com.microsoft.rtc-multiparty`.
     Extensions(Box<str>),
-    /// A conference, a call, a file: 488.
+    /// A conference, a call, or nothing that we know: 488.
     NotAcceptable,
+    /// A file: 415 with Accept, which clients put into words for their users.
+    File,
 }
 
 impl Refusal {
@@ -36,6 +44,20 @@ impl Refusal {
                 reply
             }
             Self::NotAcceptable => Reply::new(request, Status::NOT_ACCEPTABLE_HERE, tag),
+            Self::File => {
+                let mut reply = Reply::new(request, Status::UNSUPPORTED_MEDIA_TYPE, tag);
+                reply.header(HeaderName::Accept, "application/sdp");
+                reply
+            }
+        }
+    }
+}
+
+impl From<SdpFault> for Refusal {
+    fn from(fault: SdpFault) -> Self {
+        match fault {
+            SdpFault::File => Self::File,
+            SdpFault::NoMessages | SdpFault::Unreadable => Self::NotAcceptable,
         }
     }
 }
@@ -45,61 +67,125 @@ pub(super) fn read(request: &Message) -> Result<Invitation, Refusal> {
     if !required.is_empty() {
         return Err(Refusal::Extensions(required.join(", ").into()));
     }
-    if is_conference(request) {
+    if is_for_many(request) {
         return Err(Refusal::NotAcceptable);
     }
     if request.body().is_empty() {
         return Ok(Invitation::Bare);
     }
-    let description = description(request).ok_or(Refusal::NotAcceptable)?;
-    Offer::parse(&description)
-        .map(Invitation::Offered)
-        .map_err(|_| Refusal::NotAcceptable)
+    let parts = parts(request);
+    // A part that says conference or file speaks for the whole, wherever it stands.
+    for part in &parts {
+        match part.kind() {
+            Kind::Conference => return Err(Refusal::NotAcceptable),
+            Kind::File => return Err(Refusal::File),
+            Kind::Description | Kind::Other => {}
+        }
+    }
+    let description = first_description(&parts).ok_or(Refusal::NotAcceptable)?;
+    Ok(Invitation::Offered(Offer::parse(description)?))
 }
 
-/// COMPAT Microsoft: a conference shows itself by its body, by `TriggeredInvite: TRUE`, or by more than
-/// two addresses in EndPoints.
-fn is_conference(request: &Message) -> bool {
-    let conference_body = request
-        .content_type()
-        .ok()
-        .flatten()
-        .is_some_and(|media| media.is("application", "ms-conf-invite+xml"));
+/// The session description of a body: all of it, or the first such part of several.
+pub(super) fn description(message: &Message) -> Option<Bytes> {
+    let parts = parts(message);
+    first_description(&parts).map(Bytes::copy_from_slice)
+}
+
+fn first_description<'a>(parts: &[Part<'a>]) -> Option<&'a [u8]> {
+    parts
+        .iter()
+        .find(|part| part.kind() == Kind::Description)
+        .map(|part| part.body)
+}
+
+/// COMPAT Microsoft: besides its body, `TriggeredInvite: TRUE` shows a conference, and more than two
+/// people in EndPoints.
+fn is_for_many(request: &Message) -> bool {
     let triggered = request
         .other("TriggeredInvite")
-        .is_some_and(|value| value.trim().eq_ignore_ascii_case("true"));
-    let ends = request.other("EndPoints").map_or(0, |value| {
-        value
-            .matches('<')
-            .count()
-            .max(value.matches("sip:").count())
-    });
-    conference_body || triggered || ends > 2
+        .is_some_and(|value| !value.trim().eq_ignore_ascii_case("false"));
+    let people = request.other("EndPoints").map_or(0, people);
+    triggered || people > 2
 }
 
-/// The session description of the body: all of it, or the first such part of several.
-pub(super) fn description(message: &Message) -> Option<Bytes> {
-    let media = message.content_type().ok()??;
-    if media.is("application", "sdp") {
-        return Some(message.body_bytes());
+/// How many people EndPoints names. One person may stand there with each of several devices.
+fn people(ends: &str) -> usize {
+    let mut seen: Vec<String> = Vec::new();
+    for end in ends.split(',').take(MAX_ENDS) {
+        let uri = end
+            .rsplit_once('<')
+            .map_or(end, |(_, uri)| uri)
+            .split(['>', ';'])
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase();
+        if !uri.is_empty() && !seen.contains(&uri) {
+            seen.push(uri);
+        }
     }
+    seen.len()
+}
+
+/// The whole body, or one part of a multipart body. Parts with parts of their own are more than any
+/// client sends.
+#[derive(Debug, Clone, Copy)]
+struct Part<'a> {
+    media: ContentType<'a>,
+    body: &'a [u8],
+}
+
+/// What a part is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Description,
+    Conference,
+    File,
+    Other,
+}
+
+impl Part<'_> {
+    fn kind(&self) -> Kind {
+        let is = |type_, subtype| self.media.is(type_, subtype);
+        if is("application", "sdp") {
+            Kind::Description
+        } else if is("application", "ms-conf-invite+xml") {
+            Kind::Conference
+        } else if is("application", "ms-filetransfer+xml") || is("text", "x-msmsgsinvite") {
+            Kind::File
+        } else {
+            Kind::Other
+        }
+    }
+}
+
+fn parts(message: &Message) -> Vec<Part<'_>> {
+    let Ok(Some(media)) = message.content_type() else {
+        return Vec::new();
+    };
+    let body = message.body();
     if !media.type_.eq_ignore_ascii_case("multipart") {
-        return None;
+        return vec![Part { media, body }];
     }
-    let boundary = format!("--{}", media.params.unquoted("boundary")?);
-    let body = std::str::from_utf8(message.body()).ok()?;
-    let part = body.split(boundary.as_str()).skip(1).find_map(|part| {
-        let (head, content) = part.split_once("\r\n\r\n")?;
-        head.lines()
-            .filter_map(|line| line.split_once(':'))
-            .any(|(name, value)| {
-                name.eq_ignore_ascii_case("content-type")
-                    && value
-                        .trim()
-                        .to_ascii_lowercase()
-                        .starts_with("application/sdp")
+    let (Some(boundary), Ok(body)) = (media.params.unquoted("boundary"), std::str::from_utf8(body))
+    else {
+        return Vec::new();
+    };
+    let delimiter = format!("--{boundary}");
+    body.split(delimiter.as_str())
+        .skip(1)
+        .take(MAX_PARTS)
+        .filter_map(|part| {
+            let (head, content) = part.split_once("\r\n\r\n")?;
+            let (_, value) = head
+                .lines()
+                .filter_map(|line| line.split_once(':'))
+                .find(|(name, _)| name.trim().eq_ignore_ascii_case("content-type"))?;
+            Some(Part {
+                media: ContentType::parse(value.trim())?,
+                body: content.as_bytes(),
             })
-            .then_some(content)
-    })?;
-    Some(Bytes::copy_from_slice(part.as_bytes()))
+        })
+        .collect()
 }

@@ -15,13 +15,19 @@ const MAX_OFFER: usize = 16 << 10;
 /// The most media lines that are answered.
 const MAX_MEDIA: usize = 8;
 
-/// Why an offer can't be taken. The answer is 488.
+/// What makes a media line one of a file (RFC 5547 section 6).
+const FILE_ATTRIBUTES: [&str; 2] = ["a=file-selector:", "a=file-transfer-id:"];
+
+/// Why an offer can't be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum SdpFault {
-    /// No media line is for messages (a call, a file transfer, a shared screen).
+    /// No media line is for messages (a call, a shared screen): 488.
     #[error("the offer has no message media")]
     NoMessages,
-    /// Too long, too many media lines, or not text.
+    /// A file is to be sent, beside messages or alone: 415.
+    #[error("the offer is of a file")]
+    File,
+    /// Too long, too many media lines, or not text: 488.
     #[error("the offer can't be read")]
     Unreadable,
 }
@@ -46,7 +52,7 @@ impl Offer {
     /// Reads an offer.
     ///
     /// # Errors
-    /// [`SdpFault`]: both are answered with 488.
+    /// [`SdpFault`], each with its answer.
     pub fn parse(body: &[u8]) -> Result<Self, SdpFault> {
         if body.len() > MAX_OFFER {
             return Err(SdpFault::Unreadable);
@@ -55,6 +61,7 @@ impl Offer {
         let mut lines = Vec::new();
         let mut accept_types = "";
         let mut messages = false;
+        let mut file = false;
         for line in text.lines() {
             if let Some(media) = line.strip_prefix("m=") {
                 if lines.len() == MAX_MEDIA {
@@ -62,11 +69,17 @@ impl Offer {
                 }
                 lines.push(Self::media_line(media, messages)?);
                 messages |= matches!(lines.last(), Some(Line::Messages(_)));
+                file |= is_file_media(media);
+            } else if FILE_ATTRIBUTES.iter().any(|name| line.starts_with(name)) {
+                file = true;
             } else if let Some(types) = line.strip_prefix("a=accept-types:")
                 && matches!(lines.last(), Some(Line::Messages(_)))
             {
                 accept_types = types.trim();
             }
+        }
+        if file {
+            return Err(SdpFault::File);
         }
         if !messages {
             return Err(SdpFault::NoMessages);
@@ -113,6 +126,12 @@ impl Offer {
         }
         answer
     }
+}
+
+/// `m=data` of Microsoft's communicators, and its older names.
+fn is_file_media(line: &str) -> bool {
+    let kind = line.split_ascii_whitespace().next().unwrap_or_default();
+    ["data", "file", "x-file"].contains(&kind)
 }
 
 /// Our offer: one message line.
@@ -179,10 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn calls_file_transfers_and_msrp_are_not_taken() {
+    fn calls_and_msrp_are_not_taken() {
         for media in [
             "m=audio 4000 RTP/AVP 0",
-            "m=x-file 5060 sip null",
             "m=message 7394 TCP/MSRP *",
             "m=message 0 sip null",
         ] {
@@ -192,6 +210,20 @@ mod tests {
                 Err(SdpFault::NoMessages),
                 "{media}"
             );
+        }
+    }
+
+    #[test]
+    fn files_are_told_from_the_rest_beside_messages_too() {
+        for media in [
+            "m=x-file 5060 sip null",
+            "m=data 6891 TCP/TLS/FTP *",
+            "m=message 7654 TCP/MSRP *\r\na=file-selector:name:\"x.jpg\"",
+            "m=message 5060 sip null\r\nm=data 6891 TCP/TLS/FTP *",
+        ] {
+            let offer = format!("v=0\r\n{media}\r\n");
+            let read = Offer::parse(offer.as_bytes());
+            assert_eq!(read, Err(SdpFault::File), "{media}");
         }
     }
 

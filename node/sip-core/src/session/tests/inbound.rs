@@ -174,17 +174,45 @@ fn three_parties_calls_and_files_are_refused() {
         assert_eq!(alice.invited(extra), [code], "{extra}");
         assert!(alice.core.is_idle());
     }
-    let mut alice = Alice::new();
-    let two = "EndPoints: \"A\" <sip:a@x.example>, \"B\" <sip:b@x.example>";
-    assert_eq!(alice.invited(two), ["persist", "200"]);
-    for body in [
-        "Content-Type: application/ms-conf-invite+xml\n\n<Conferencing/>",
-        "Content-Type: application/sdp\n\nv=0\nm=audio 4000 RTP/AVP 0",
-        "Content-Type: application/sdp\n\nv=0\nm=x-file 5060 sip null",
-        "Content-Type: text/plain\n\nlet me in",
+    for two in [
+        "EndPoints: \"A\" <sip:a@x.example>, \"B\" <sip:b@x.example>",
+        "EndPoints: <sip:a@x.example>;epid=1, <SIP:A@x.example>;epid=2, <sip:b@x.example>",
+        "TriggeredInvite: FALSE",
     ] {
         let mut alice = Alice::new();
-        assert_eq!(alice.request(1, "INVITE", 1, body), ["488"], "{body}");
+        assert_eq!(alice.invited(two), ["persist", "200"], "{two}");
+    }
+    let mixed = |part: &str| {
+        format!(
+            "Content-Type: multipart/mixed;boundary=b\n\n--b\nContent-Type: application/sdp\n\u{20}\n{SDP}\n\
+             --b\nContent-Type: {part}\n\u{20}\nx\n--b--"
+        )
+    };
+    for (body, code) in [
+        (
+            "Content-Type: application/ms-conf-invite+xml\n\n<Conferencing/>",
+            "488",
+        ),
+        (
+            "Content-Type: application/sdp\n\nv=0\nm=audio 4000 RTP/AVP 0",
+            "488",
+        ),
+        ("Content-Type: text/plain\n\nlet me in", "488"),
+        (
+            "Content-Type: application/sdp\n\nv=0\nm=x-file 5060 sip null",
+            "415",
+        ),
+        (
+            "Content-Type: text/x-msmsgsinvite; charset=UTF-8\n\nApplication-Name: File Transfer",
+            "415",
+        ),
+        (&mixed("application/ms-conf-invite+xml"), "488"),
+        (&mixed("application/ms-filetransfer+xml"), "415"),
+        (&mixed("text/xml"), "200"),
+    ] {
+        let mut alice = Alice::new();
+        let said = alice.request(1, "INVITE", 1, body);
+        assert_eq!(said.last().unwrap(), code, "{body}");
     }
 }
 
@@ -275,16 +303,4 @@ fn numbers_that_go_back_get_500() {
     alice.request(2, "INFO", 9, "");
     assert_eq!(alice.request(3, "INFO", 8, ""), ["500"]);
     assert_eq!(alice.request(4, "BYE", 8, ""), ["500"]);
-}
-
-#[test]
-fn a_peer_that_forgot_the_session_opens_another() {
-    let mut alice = Alice::talking();
-    assert_eq!(alice.invited(""), ["persist", "200"]);
-    alice.request(0, "ACK", 1, "");
-    let (timer, waited, said) = alice.next();
-    assert_eq!((timer, waited), (SessionTimer::Glare, 2000));
-    assert_eq!(said, ["BYE"]);
-    assert_eq!(alice.text(2, "here"), ["MESSAGE here"]);
-    assert_eq!(alice.last().call_id(), Ok("bob1@contoso.example"));
 }
