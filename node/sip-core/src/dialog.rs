@@ -273,6 +273,12 @@ impl Dialog {
         self.local_cseq
     }
 
+    /// The last CSeq that the peer used, if it has.
+    #[must_use]
+    pub fn remote_cseq(&self) -> Option<u32> {
+        self.remote_cseq
+    }
+
     /// Whether a request that came in belongs to this dialog (section 12.2.2).
     #[must_use]
     pub fn owns_request(&self, head: &Head<'_>) -> bool {

@@ -104,6 +104,9 @@ pub struct Profile {
     pub max_expires: Duration,
     /// The shortest pause between two NOTIFY to one watcher (RFC 3856 section 6.10).
     pub notify_gap: Duration,
+    /// Sessions that may be open between one local and one peer user; a peer user has one for each of
+    /// its endpoints. More are refused with 486.
+    pub sessions: usize,
     /// How long a session may be silent before we end it.
     pub session_idle: Duration,
     /// Texts that may wait for one peer user; more are refused.
@@ -144,6 +147,7 @@ impl Profile {
             min_expires: Duration::from_secs(60),
             max_expires: Duration::from_secs(7200),
             notify_gap: Duration::from_secs(5),
+            sessions: 4,
             session_idle: Duration::from_secs(600),
             queued_texts: 100,
             unanswered_texts: 32,

@@ -65,7 +65,7 @@ impl Chat {
             owner: (ledger.settings.owner)(&line.user),
         };
         let config = Self::config(ledger, &line);
-        let session = Session::new(ledger.now(), config, pair, ledger.seed());
+        let session = Session::new(config, pair, ledger.seed());
         Ok(Self::of(remote, line, session))
     }
 

@@ -26,7 +26,7 @@ pub enum SessionTimer {
     InviteAgain,
     /// The outcome of a MESSAGE was lost.
     MessageAnswer,
-    /// The second of two sessions that were opened at once is ended.
+    /// The one of two sessions that were opened at once which is not wanted is ended.
     Glare,
 }
 

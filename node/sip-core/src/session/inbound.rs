@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use super::open::{Open, Unacked};
 use super::{
-    ACK_WITHIN, ALLOW, Answered, Line, Open, Output, REMEMBERED, REPEAT_FIRST, Session, Spare,
-    Unacked, Unanswered, invitation, sdp,
+    ACK_WITHIN, ALLOW, Answered, Opening, Output, REMEMBERED, REPEAT_FIRST, Session, Unanswered,
+    invitation, sdp,
 };
 use crate::dialog::{Admission, Dialog, Head};
 use crate::header::HeaderName;
@@ -14,8 +15,8 @@ use crate::reply::Reply;
 use crate::status::Status;
 use crate::usage::{Document, RequestId};
 
-/// A session that the peer has replaced is ended after this.
-const REPLACED: Duration = Duration::from_secs(2);
+/// A session that was silent for this long makes room for a new one: its endpoint may have forgotten it.
+const SILENT: Duration = Duration::from_secs(60);
 
 /// A text whose verdict does not come is forgotten when its transaction has been for long.
 const VERDICT_WITHIN: Duration = Duration::from_secs(64);
@@ -31,7 +32,7 @@ impl Session {
         if head.to.tag().is_none() {
             let (call_id, cseq) = (head.call_id.to_owned(), head.cseq.number);
             return match method {
-                Method::Invite => self.invited(now, id, &request),
+                Method::Invite => self.invited(now, id, &head, &request),
                 Method::Message => {
                     let tag = self.fresh_tag();
                     self.heard(now, id, (&call_id, cseq), tag, request);
@@ -39,7 +40,7 @@ impl Session {
                 _ => self.not_allowed(id, &request),
             };
         }
-        let Some(open) = self.open_of(&head) else {
+        let Some(open) = self.open.of_request(&head) else {
             return self.respond(id, Reply::new(&request, Status::CALL_DOES_NOT_EXIST, ""));
         };
         let (call_id, cseq) = (head.call_id.to_owned(), head.cseq.number);
@@ -57,7 +58,7 @@ impl Session {
                 open.acknowledged(None);
                 self.heard(now, id, (&call_id, cseq), tag, request);
             }
-            Method::Info => self.informed(now, id, &request),
+            Method::Info => self.informed(now, id, &tag, &request),
             Method::Invite => self.invited_again(now, id, &tag, &request),
             Method::Bye => self.left(id, &tag, &request),
             Method::Options => {
@@ -87,31 +88,11 @@ impl Session {
         self.respond(id, reply);
     }
 
-    /// The open session that a request belongs to.
-    fn open_of(&mut self, head: &Head<'_>) -> Option<&mut Open> {
-        let line = match &mut self.line {
-            Line::Open(open) => Some(open),
-            _ => None,
-        };
-        line.into_iter()
-            .chain(self.spare.as_mut().map(|spare| &mut spare.open))
-            .map(|open| &mut **open)
-            .find(|open| open.dialog.owns_request(head))
-    }
-
-    fn open_tagged(&mut self, tag: &str) -> Option<&mut Open> {
-        let line = match &mut self.line {
-            Line::Open(open) => Some(open),
-            _ => None,
-        };
-        line.into_iter()
-            .chain(self.spare.as_mut().map(|spare| &mut spare.open))
-            .map(|open| &mut **open)
-            .find(|open| open.dialog.local_tag() == tag)
-    }
-
     /// INVITE to a new session.
-    fn invited(&mut self, now: Instant, id: RequestId, request: &Message) {
+    fn invited(&mut self, now: Instant, id: RequestId, head: &Head<'_>, request: &Message) {
+        if let Some(tag) = self.open.made_by(head) {
+            return self.invited_again(now, id, &tag, request);
+        }
         let tag = self.fresh_tag();
         let invitation = match invitation::read(request) {
             Ok(invitation) => invitation,
@@ -121,22 +102,38 @@ impl Session {
         let Ok(dialog) = Dialog::of_request(request, &tag, first_cseq) else {
             return self.respond(id, Reply::new(request, Status::BAD_REQUEST, &tag));
         };
-        // Glare: the peer's INVITE is kept. A session that the peer has forgotten is replaced.
-        self.abandon(now);
-        if let Line::Open(open) = std::mem::replace(&mut self.line, Line::Closed) {
-            let bye = now + REPLACED;
-            if let Some(older) = self.spare.replace(Spare { open, bye }) {
-                self.bye(*older.open);
+        if self.open.len() >= self.config.profile.sessions {
+            match self.open.remove_silent(now, SILENT) {
+                Some(silent) => self.bye(silent),
+                None => return self.too_many(id, request, &tag),
             }
         }
+        // Glare: the peer's INVITE is kept.
+        self.abandon(now);
+        self.opening = Opening::Nothing;
         let unacked = self.accept(now, id, &tag, &invitation, request);
-        self.spoken = now;
-        self.line = Line::Open(Box::new(Open {
-            dialog,
-            invited: None,
+        self.open.push(Open {
             unacked: Some(unacked),
             confirmed: false,
-        }));
+            ..Open::confirmed(dialog, now)
+        });
+    }
+
+    /// As many sessions as may be are in use.
+    fn too_many(&mut self, id: RequestId, request: &Message, tag: &str) {
+        let mut reply = Reply::new(request, Status::BUSY_HERE, tag);
+        let text = "as many sessions as may be are open between the two";
+        reply
+            .header(
+                HeaderName::Warning,
+                &format!("399 {} \"{text}\"", self.config.host),
+            )
+            .header(
+                HeaderName::Reason,
+                &format!("SIP;cause={};text=\"{text}\"", Status::BUSY_HERE),
+            )
+            .header(HeaderName::RetryAfter, &SILENT.as_secs().to_string());
+        self.respond(id, reply);
     }
 
     /// INVITE within the session: a new description, or a way to see whether we live.
@@ -145,12 +142,12 @@ impl Session {
             Ok(invitation) => invitation,
             Err(refusal) => return self.respond(id, refusal.reply(request, "")),
         };
-        if let Some(open) = self.open_tagged(tag) {
+        if let Some(open) = self.open.tagged(tag) {
             open.dialog.refresh_target(request);
+            open.spoken = now;
         }
-        self.spoken = now;
         let unacked = self.accept(now, id, tag, &invitation, request);
-        if let Some(open) = self.open_tagged(tag) {
+        if let Some(open) = self.open.tagged(tag) {
             open.unacked = Some(unacked);
         }
     }
@@ -190,7 +187,7 @@ impl Session {
     /// ACK of a 2xx of ours.
     pub(super) fn acknowledged(&mut self, request: &Message) {
         if let Ok(head) = Head::of(request)
-            && let Some(open) = self.open_of(&head)
+            && let Some(open) = self.open.of_request(&head)
         {
             open.acknowledged(Some(head.cseq.number));
         }
@@ -198,12 +195,8 @@ impl Session {
 
     fn left(&mut self, id: RequestId, tag: &str, request: &Message) {
         self.respond(id, Reply::new(request, Status::OK, ""));
-        if matches!(&self.line, Line::Open(open) if open.dialog.local_tag() == tag) {
-            // A text on its way has its own answer still to come: 481 if it crossed the BYE.
-            self.dropped();
-        } else {
-            self.spare = None;
-        }
+        // A text on its way has its own answer still to come: 481 if it crossed the BYE.
+        self.forget(tag);
     }
 
     /// A text of the peer, or a sign that it types one.
@@ -215,13 +208,13 @@ impl Session {
         tag: Box<str>,
         request: Box<Message>,
     ) {
-        self.spoken = now;
         if self.answered_before(call_id, cseq).is_some() {
             return self.heard_before(id, (call_id, cseq), tag, request);
         }
         self.unanswered
             .retain(|text| now < text.since + VERDICT_WITHIN);
         if is(&request, "application", "im-iscomposing+xml") {
+            self.open.spoken(now, &tag);
             self.respond(id, Reply::new(&request, Status::OK, &tag));
             return self.outputs.push_back(Output::Typing(document(&request)));
         }
@@ -230,6 +223,7 @@ impl Session {
             reply.header(HeaderName::RetryAfter, RETRY_AFTER);
             return self.respond(id, reply);
         }
+        self.open.prefer(now, &tag);
         let document = document(&request);
         self.unanswered.push(Unanswered {
             id,
@@ -290,8 +284,8 @@ impl Session {
         let Some(at) = self.unanswered.iter().position(|text| text.id == id) else {
             return;
         };
-        self.spoken = now;
         let text = self.unanswered.remove(at);
+        self.open.spoken(now, &text.tag);
         if let (Ok(call_id), Ok(cseq)) = (text.request.call_id(), text.request.cseq()) {
             if self.answered.len() == REMEMBERED {
                 self.answered.pop_front();
@@ -312,13 +306,13 @@ impl Session {
         self.respond(text.answer_to, reply);
     }
 
-    fn informed(&mut self, now: Instant, id: RequestId, request: &Message) {
+    fn informed(&mut self, now: Instant, id: RequestId, tag: &str, request: &Message) {
         if !request.body().is_empty() && !is(request, "application", "xml") {
             let mut reply = Reply::new(request, Status::UNSUPPORTED_MEDIA_TYPE, "");
             reply.header(HeaderName::Accept, "application/xml");
             return self.respond(id, reply);
         }
-        self.spoken = now;
+        self.open.spoken(now, tag);
         self.respond(id, Reply::new(request, Status::OK, ""));
         if !request.body().is_empty() {
             self.outputs.push_back(Output::Typing(document(request)));
@@ -327,20 +321,6 @@ impl Session {
 
     fn accepted_types(&self) -> String {
         self.config.profile.session_accept.replace(' ', ", ")
-    }
-}
-
-impl Open {
-    /// ACK came: the one with this number, or one that was overtaken.
-    fn acknowledged(&mut self, cseq: Option<u32>) {
-        let fits = self
-            .unacked
-            .as_ref()
-            .is_some_and(|unacked| cseq.is_none_or(|cseq| cseq == unacked.cseq));
-        if fits {
-            self.unacked = None;
-            self.confirmed = true;
-        }
     }
 }
 

@@ -3,18 +3,20 @@
 //!
 //! A text goes out when the one before it has its answer, so order holds and each has one fate. A session
 //! is opened by whoever speaks first and used by both; it is ended when nobody has spoken for a while.
+//! The peer may open several, one from each of its endpoints: texts of all are heard, and our user's go in
+//! the one that was opened or that the peer spoke in last.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::dialog::{Dialog, DialogId};
+use crate::dialog::DialogId;
 use crate::draft::Draft;
 use crate::generator::Generator;
 use crate::message::Message;
+use crate::method::Method;
 use crate::owner::OwnerKey;
 use crate::profile::{ImMode, Profile};
-use crate::reply::Reply;
 use crate::status::Status;
 use crate::transaction::Failure;
 use crate::usage::{Document, Outcome, Pair, RequestId, SendId};
@@ -22,6 +24,7 @@ use crate::usage::{Document, Outcome, Pair, RequestId, SendId};
 mod contract;
 mod inbound;
 mod invitation;
+mod open;
 mod outbound;
 mod record;
 pub mod sdp;
@@ -29,6 +32,7 @@ pub mod sdp;
 mod tests;
 
 pub use contract::{Cause, Input, Output, SessionTimer, TextToken};
+use open::{Open, OpenSessions};
 pub use record::StoredSession;
 
 /// The methods that a session answers.
@@ -83,16 +87,15 @@ struct OnItsWay {
     dialog: Option<Box<str>>,
 }
 
-/// What is between the two users.
+/// What is done to open a session.
 #[derive(Debug)]
-enum Line {
-    Closed,
+enum Opening {
+    Nothing,
     /// The pause after 491.
     Pausing {
         until: Instant,
     },
     Inviting(Inviting),
-    Open(Box<Open>),
 }
 
 /// Our INVITE is on its way.
@@ -101,36 +104,6 @@ struct Inviting {
     id: SendId,
     until: Instant,
     cancelled: bool,
-}
-
-/// An established session.
-#[derive(Debug)]
-struct Open {
-    dialog: Dialog,
-    /// The INVITE of ours that made it; further 2xx of it are acknowledged.
-    invited: Option<(SendId, u32)>,
-    /// Our 2xx that has no ACK yet.
-    unacked: Option<Unacked>,
-    /// The first ACK came: texts may go.
-    confirmed: bool,
-}
-
-/// A 2xx of ours to INVITE.
-#[derive(Debug)]
-struct Unacked {
-    id: RequestId,
-    reply: Reply,
-    cseq: u32,
-    again: Instant,
-    pause: Duration,
-    give_up: Instant,
-}
-
-/// The second of two sessions.
-#[derive(Debug)]
-struct Spare {
-    open: Box<Open>,
-    bye: Instant,
 }
 
 /// A text of the peer without a verdict.
@@ -160,15 +133,14 @@ pub struct Session {
     pair: Pair,
     random: Generator,
     mode: ImMode,
-    line: Line,
-    spare: Option<Spare>,
+    opening: Opening,
+    open: OpenSessions,
     /// Our INVITE lost against the peer's and was cancelled.
     abandoned: Option<Inviting>,
     queue: VecDeque<Text>,
     on_its_way: Option<OnItsWay>,
     unanswered: Vec<Unanswered>,
     answered: VecDeque<Answered>,
-    spoken: Instant,
     sent: u32,
     outputs: VecDeque<Output>,
 }
@@ -176,20 +148,19 @@ pub struct Session {
 impl Session {
     /// Nothing is open and nothing said.
     #[must_use]
-    pub fn new(now: Instant, config: Arc<SessionConfig>, pair: Pair, seed: [u8; 16]) -> Self {
+    pub fn new(config: Arc<SessionConfig>, pair: Pair, seed: [u8; 16]) -> Self {
         Self {
             mode: config.profile.im,
             config,
             pair,
             random: Generator::new(seed),
-            line: Line::Closed,
-            spare: None,
+            opening: Opening::Nothing,
+            open: OpenSessions::default(),
             abandoned: None,
             queue: VecDeque::new(),
             on_its_way: None,
             unanswered: Vec::new(),
             answered: VecDeque::new(),
-            spoken: now,
             sent: 0,
             outputs: VecDeque::new(),
         }
@@ -203,20 +174,14 @@ impl Session {
 
     /// The names of the dialogs that requests may come in.
     pub fn dialogs(&self) -> impl Iterator<Item = DialogId> + '_ {
-        let open = match &self.line {
-            Line::Open(open) => Some(open),
-            _ => None,
-        };
-        open.into_iter()
-            .chain(self.spare.as_ref().map(|spare| &spare.open))
-            .map(|open| open.dialog.id())
+        self.open.iter().map(|open| open.dialog.id())
     }
 
     /// Whether nothing is open, waits or is on its way: this may be dropped.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        matches!(self.line, Line::Closed)
-            && self.spare.is_none()
+        matches!(self.opening, Opening::Nothing)
+            && self.open.is_empty()
             && self.abandoned.is_none()
             && self.queue.is_empty()
             && self.unanswered.is_empty()
@@ -236,16 +201,16 @@ impl Session {
     /// Like [`poll_timeout`](Self::poll_timeout), with the reason.
     #[must_use]
     pub fn next_timer(&self) -> Option<(Instant, SessionTimer)> {
-        let line = match &self.line {
-            Line::Closed => None,
-            Line::Pausing { until } => Some((*until, SessionTimer::InviteAgain)),
-            Line::Inviting(inviting) => Some((inviting.until, SessionTimer::InviteAnswer)),
-            Line::Open(open) => open.next(self.idle_at()),
+        self.due().map(|(at, timer, _)| (at, timer))
+    }
+
+    /// The next deadline; of an open session, with its place.
+    fn due(&self) -> Option<(Instant, SessionTimer, Option<usize>)> {
+        let opening = match &self.opening {
+            Opening::Nothing => None,
+            Opening::Pausing { until } => Some((*until, SessionTimer::InviteAgain)),
+            Opening::Inviting(inviting) => Some((inviting.until, SessionTimer::InviteAnswer)),
         };
-        let spare = self
-            .spare
-            .as_ref()
-            .map(|spare| (spare.bye, SessionTimer::Glare));
         let abandoned = self
             .abandoned
             .as_ref()
@@ -254,22 +219,22 @@ impl Session {
             .on_its_way
             .as_ref()
             .map(|sent| (sent.until, SessionTimer::MessageAnswer));
-        [line, spare, abandoned, message]
+        // While something is to be answered or sent, no session is idle.
+        let quiet = self.queue.is_empty() && self.unanswered.is_empty();
+        let idle = quiet.then_some(self.config.profile.session_idle);
+        let open = self.open.next(idle);
+        [opening, abandoned, message]
             .into_iter()
             .flatten()
+            .map(|(at, timer)| (at, timer, None))
+            .chain(open.map(|(at, timer, place)| (at, timer, Some(place))))
             .min()
-    }
-
-    /// While something is to be answered or sent, the session is not idle.
-    fn idle_at(&self) -> Option<Instant> {
-        let quiet = self.queue.is_empty() && self.unanswered.is_empty();
-        quiet.then_some(self.spoken + self.config.profile.session_idle)
     }
 
     /// Takes an input.
     pub fn handle_input(&mut self, now: Instant, input: Input) {
         match input {
-            Input::Text { token, document } => self.text(now, token, document),
+            Input::Text { token, document } => self.text(token, document),
             Input::Typing(document) => self.typing(&document),
             Input::Request { id, request } => self.request(now, id, request),
             Input::Ack { request } => self.acknowledged(&request),
@@ -285,20 +250,26 @@ impl Session {
         self.speak(now);
     }
 
-    /// This node owns the session from now on: the CSeq jumps.
+    /// This node owns the sessions from now on: the CSeq jumps.
     pub fn take_over(&mut self, now: Instant) {
-        if let Line::Open(open) = &mut self.line {
+        for open in self.open.iter_mut() {
             open.dialog.take_over();
+            open.spoken = now;
         }
-        self.spoken = now;
     }
 
     fn timeout(&mut self, now: Instant) {
-        while let Some((_, timer)) = self.next_timer().filter(|(at, _)| *at <= now) {
+        while let Some((_, timer, place)) = self.due().filter(|(at, ..)| *at <= now) {
             match timer {
-                SessionTimer::SessionIdle => self.hang_up(),
+                // Section 13.3.1.4: a session that is never acknowledged is ended.
+                SessionTimer::SessionIdle | SessionTimer::AckWait | SessionTimer::Glare => {
+                    if let Some(open) = place.and_then(|place| self.open.remove_at(place)) {
+                        self.bye(open);
+                        self.one_less();
+                    }
+                }
                 SessionTimer::Repeat2xx => {
-                    if let Line::Open(open) = &mut self.line
+                    if let Some(open) = place.and_then(|place| self.open.at(place))
                         && let Some(unacked) = &mut open.unacked
                     {
                         unacked.pause = (unacked.pause * 2).min(REPEAT_LONGEST);
@@ -307,18 +278,11 @@ impl Session {
                         self.outputs.push_back(Output::Respond { id, reply });
                     }
                 }
-                // Section 13.3.1.4: a session that is never acknowledged is ended.
-                SessionTimer::AckWait => self.hang_up(),
                 SessionTimer::InviteAnswer => self.invite_is_late(now),
-                SessionTimer::InviteAgain => self.line = Line::Closed,
+                SessionTimer::InviteAgain => self.opening = Opening::Nothing,
                 SessionTimer::MessageAnswer => {
                     if let Some(id) = self.on_its_way.as_ref().map(|sent| sent.id) {
                         self.answer(now, id, Outcome::Failed(Failure::Timeout));
-                    }
-                }
-                SessionTimer::Glare => {
-                    if let Some(spare) = self.spare.take() {
-                        self.bye(*spare.open);
                     }
                 }
             }
@@ -332,49 +296,39 @@ impl Session {
         id
     }
 
-    /// The session is over for the peer too, or for us; a second one takes its place.
-    fn dropped(&mut self) {
-        match self.spare.take() {
-            Some(spare) => {
-                self.line = Line::Open(spare.open);
-                self.outputs.push_back(Output::Persist);
-            }
-            None => {
-                self.line = Line::Closed;
-                self.outputs.push_back(Output::Closed);
-            }
-        }
+    /// A session was removed.
+    fn one_less(&mut self) {
+        self.outputs.push_back(match self.open.is_empty() {
+            true => Output::Closed,
+            false => Output::Persist,
+        });
     }
 
-    /// We end the session.
-    fn hang_up(&mut self) {
-        if let Line::Open(open) = std::mem::replace(&mut self.line, Line::Closed) {
-            self.bye(*open);
-            self.dropped();
+    /// The session is over for the peer too: nothing is said in it any more.
+    fn forget(&mut self, tag: &str) {
+        if self.open.remove(tag).is_some() {
+            self.one_less();
         }
     }
 
     fn bye(&mut self, mut open: Open) {
-        if let Ok(request) = open.dialog.request(crate::method::Method::Bye) {
+        if let Ok(request) = open.dialog.request(Method::Bye) {
             self.send(request);
         }
     }
 
     /// Our side wants an end.
     fn finish(&mut self) {
-        if let Some(spare) = self.spare.take() {
-            self.bye(*spare.open);
+        if let Opening::Inviting(inviting) = std::mem::replace(&mut self.opening, Opening::Nothing)
+        {
+            self.outputs.push_back(Output::Cancel { id: inviting.id });
+            self.abandoned = Some(inviting);
         }
-        match std::mem::replace(&mut self.line, Line::Closed) {
-            Line::Closed | Line::Pausing { .. } => {}
-            Line::Inviting(inviting) => {
-                self.outputs.push_back(Output::Cancel { id: inviting.id });
-                self.abandoned = Some(inviting);
+        if !self.open.is_empty() {
+            for open in std::mem::take(&mut self.open).drain() {
+                self.bye(open);
             }
-            Line::Open(open) => {
-                self.bye(*open);
-                self.outputs.push_back(Output::Closed);
-            }
+            self.outputs.push_back(Output::Closed);
         }
         // The text on its way may arrive: its own answer says so, and a later text waits for that.
         let mut on_its_way = None;
@@ -403,16 +357,5 @@ impl Session {
 
     fn fresh_tag(&mut self) -> Box<str> {
         self.config.key.tag(&self.pair.owner, &mut self.random)
-    }
-}
-
-impl Open {
-    fn next(&self, idle: Option<Instant>) -> Option<(Instant, SessionTimer)> {
-        let idle = idle.map(|at| (at, SessionTimer::SessionIdle));
-        let repeat = self.unacked.as_ref().map(|unacked| {
-            let again = (unacked.again, SessionTimer::Repeat2xx);
-            again.min((unacked.give_up, SessionTimer::AckWait))
-        });
-        idle.into_iter().chain(repeat).min()
     }
 }

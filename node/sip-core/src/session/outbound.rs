@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{
-    ANSWER_WITHIN, Cause, Inviting, Line, OnItsWay, Open, Output, RING, Session, Spare, Text,
+    ANSWER_WITHIN, Cause, Inviting, OnItsWay, Open, Opening, Output, RING, Session, Text,
     TextToken, invitation, sdp,
 };
 use crate::dialog::{Dialog, Head};
@@ -24,12 +24,11 @@ const GLARE_PAUSE: Duration = Duration::from_secs(2);
 
 /// When the second of two sessions is ended: some while after both have been accepted, and by chance, so
 /// that two that follow the same rule do not end both.
-const SPARE_FROM: Duration = Duration::from_secs(2);
-const SPARE_TO: Duration = Duration::from_secs(20);
+const SECOND_FROM: Duration = Duration::from_secs(2);
+const SECOND_TO: Duration = Duration::from_secs(20);
 
 impl Session {
-    pub(super) fn text(&mut self, now: Instant, token: TextToken, document: Document) {
-        self.spoken = now;
+    pub(super) fn text(&mut self, token: TextToken, document: Document) {
         if self.queue.len() >= self.config.profile.queued_texts {
             self.outputs.push_back(Output::Failed {
                 token,
@@ -56,8 +55,7 @@ impl Session {
         if self.on_its_way.is_some() || !self.queue.is_empty() {
             return;
         }
-        if let Line::Open(open) = &mut self.line
-            && open.confirmed
+        if let Some(open) = self.open.speaker()
             && let Ok(mut request) = open.dialog.request(method)
         {
             request.header(HeaderName::Contact, &self.config.contact);
@@ -71,31 +69,35 @@ impl Session {
         let Some(text) = self.queue.front().filter(|_| self.on_its_way.is_none()) else {
             return;
         };
-        match &mut self.line {
-            Line::Open(open) if !text.by_pager => {
-                if !open.confirmed {
-                    return;
-                }
-                match open.dialog.request(Method::Message) {
-                    Ok(mut request) => {
-                        request.body(&text.document.content_type, text.document.body.clone());
-                        let tag = open.dialog.local_tag().into();
-                        self.message(now, request, Some(tag));
-                    }
-                    Err(_) => {
-                        self.hang_up();
-                        self.speak(now);
-                    }
-                }
-            }
-            _ if text.by_pager || self.mode == ImMode::Pager => {
-                let document = text.document.clone();
-                let mut request = self.outside(Method::Message).0;
+        let document = text.document.clone();
+        if !text.by_pager && !self.open.is_empty() {
+            self.speak_in_session(now, document);
+        } else if text.by_pager || self.mode == ImMode::Pager {
+            let mut request = self.outside(Method::Message).0;
+            request.body(&document.content_type, document.body);
+            self.message(now, request, None);
+        } else if matches!(self.opening, Opening::Nothing) && self.abandoned.is_none() {
+            self.invite(now);
+        }
+    }
+
+    fn speak_in_session(&mut self, now: Instant, document: Document) {
+        // None before the first ACK.
+        let Some(open) = self.open.speaker() else {
+            return;
+        };
+        let tag: Box<str> = open.dialog.local_tag().into();
+        match open.dialog.request(Method::Message) {
+            Ok(mut request) => {
+                open.spoken = now;
                 request.body(&document.content_type, document.body);
-                self.message(now, request, None);
+                self.message(now, request, Some(tag));
             }
-            Line::Closed if self.abandoned.is_none() => self.invite(now),
-            _ => {}
+            Err(_) => {
+                // Its numbers are used up, for a BYE too.
+                self.forget(&tag);
+                self.speak(now);
+            }
         }
     }
 
@@ -133,7 +135,7 @@ impl Session {
             .header(HeaderName::Allow, super::ALLOW)
             .body("application/sdp", offer.into());
         let id = self.send(request);
-        self.line = Line::Inviting(Inviting {
+        self.opening = Opening::Inviting(Inviting {
             id,
             until: now + RING,
             cancelled: false,
@@ -149,7 +151,7 @@ impl Session {
         {
             self.abandoned = None;
         }
-        if let Line::Inviting(inviting) = &mut self.line
+        if let Opening::Inviting(inviting) = &mut self.opening
             && inviting.until <= now
         {
             let id = inviting.id;
@@ -165,14 +167,14 @@ impl Session {
 
     /// The peer's INVITE came while ours was on its way: theirs is kept.
     pub(super) fn abandon(&mut self, now: Instant) {
-        let Line::Inviting(inviting) = &self.line else {
+        let Opening::Inviting(inviting) = &self.opening else {
             return;
         };
         let id = inviting.id;
         if !inviting.cancelled {
             self.outputs.push_back(Output::Cancel { id });
         }
-        self.line = Line::Closed;
+        self.opening = Opening::Nothing;
         self.abandoned = Some(Inviting {
             id,
             until: now + CANCELLED_WITHIN + RING,
@@ -185,7 +187,7 @@ impl Session {
         if let Some(sent) = self.on_its_way.take_if(|sent| sent.id == id) {
             return self.message_answered(now, sent.dialog, outcome);
         }
-        let inviting = matches!(&self.line, Line::Inviting(inviting) if inviting.id == id);
+        let inviting = matches!(&self.opening, Opening::Inviting(inviting) if inviting.id == id);
         let abandoned = self
             .abandoned
             .as_ref()
@@ -195,7 +197,7 @@ impl Session {
                 if inviting || abandoned {
                     self.accepted(now, id, response);
                 } else {
-                    self.accepted_again(id, &response);
+                    self.accepted_again(now, id, &response);
                 }
             }
             outcome if inviting => self.refused(now, outcome),
@@ -212,7 +214,7 @@ impl Session {
             .take_if(|inviting| inviting.id == id)
             .is_some();
         if !abandoned {
-            self.line = Line::Closed;
+            self.opening = Opening::Nothing;
         }
         let Ok(dialog) = Dialog::of_response(&response) else {
             // It can't be acknowledged and will end at the peer for want of an ACK.
@@ -223,38 +225,32 @@ impl Session {
         };
         let cseq = dialog.local_cseq();
         self.outputs.push_back(Output::Ack(dialog.ack(cseq)));
-        let open = Box::new(Open {
-            dialog,
-            invited: Some((id, cseq)),
-            unacked: None,
-            confirmed: true,
-        });
+        let mut open = Open::confirmed(dialog, now);
+        open.invited = Some((id, cseq));
         let takes_texts = response.body().is_empty()
             || invitation::description(&response)
                 .is_some_and(|description| sdp::Offer::parse(&description).is_ok());
         if !takes_texts {
-            self.bye(*open);
+            self.bye(open);
             if !abandoned {
                 self.fall_back(Outcome::Response(response));
             }
-        } else if abandoned && matches!(self.line, Line::Open(_)) {
+        } else if abandoned && !self.open.is_empty() {
             // Both were accepted. This one still takes what comes, and stays if the other goes.
-            let bye = now + self.random.between(SPARE_FROM, SPARE_TO);
-            if let Some(spare) = self.spare.replace(Spare { open, bye }) {
-                self.bye(*spare.open);
-            }
+            open.ends = Some(now + self.random.between(SECOND_FROM, SECOND_TO));
+            self.open.push_behind(open);
+            self.outputs.push_back(Output::Persist);
         } else if !self.queue.is_empty() {
-            self.spoken = now;
-            self.line = Line::Open(open);
+            self.open.push(open);
             self.outputs.push_back(Output::Persist);
         } else {
             // Nobody has anything to say any more.
-            self.bye(*open);
+            self.bye(open);
         }
     }
 
     /// A further 2xx: a repeat is acknowledged again, a fork acknowledged and ended.
-    fn accepted_again(&mut self, id: SendId, response: &Message) {
+    fn accepted_again(&mut self, now: Instant, id: SendId, response: &Message) {
         let Ok(head) = Head::of(response) else {
             return;
         };
@@ -262,38 +258,29 @@ impl Session {
             return;
         }
         let number = head.cseq.number;
-        let line = match &self.line {
-            Line::Open(open) => Some(open),
-            _ => None,
-        };
-        let known = line
-            .into_iter()
-            .chain(self.spare.as_ref().map(|spare| &spare.open))
+        let known = self
+            .open
+            .iter()
             .find(|open| open.invited == Some((id, number)) && open.dialog.owns_response(&head));
         if let Some(open) = known {
             self.outputs.push_back(Output::Ack(open.dialog.ack(number)));
         } else if let Ok(dialog) = Dialog::of_response(response) {
             self.outputs.push_back(Output::Ack(dialog.ack(number)));
-            self.bye(Open {
-                dialog,
-                invited: None,
-                unacked: None,
-                confirmed: true,
-            });
+            self.bye(Open::confirmed(dialog, now));
         }
     }
 
     /// Another final response to our INVITE, or none.
     fn refused(&mut self, now: Instant, outcome: Outcome) {
-        let cancelled = matches!(&self.line, Line::Inviting(inviting) if inviting.cancelled);
-        self.line = Line::Closed;
+        let cancelled = matches!(&self.opening, Opening::Inviting(inviting) if inviting.cancelled);
+        self.opening = Opening::Nothing;
         if cancelled && outcome.status() == Status::REQUEST_TERMINATED {
             // The cancelling was ours: nobody took the session in time.
             return self.fall_back(Outcome::Failed(Failure::Timeout));
         }
         if outcome.status() == Status::REQUEST_PENDING {
             let until = now + self.random.between(Duration::ZERO, GLARE_PAUSE);
-            self.line = Line::Pausing { until };
+            self.opening = Opening::Pausing { until };
         } else {
             self.fall_back(outcome);
         }
@@ -311,7 +298,9 @@ impl Session {
 
     /// The outcome of a text.
     fn message_answered(&mut self, now: Instant, dialog: Option<Box<str>>, outcome: Outcome) {
-        self.spoken = now;
+        if let Some(tag) = &dialog {
+            self.open.spoken(now, tag);
+        }
         let Some(text) = self.queue.front_mut() else {
             return;
         };
@@ -335,9 +324,7 @@ impl Session {
                 // Once more in a new session; the peer may have forgotten this one or be another
                 // server by now. It does not hear a BYE.
                 let again = !std::mem::replace(&mut text.tried, true);
-                if matches!(&self.line, Line::Open(open) if open.dialog.local_tag() == &**tag) {
-                    self.dropped();
-                }
+                self.forget(tag);
                 again
             }
             None if matches!(code, 405 | 501) && profile.session_fallback && !text.by_pager => {

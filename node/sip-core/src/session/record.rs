@@ -1,10 +1,11 @@
-//! A session in the store: the dialog, and what was answered last. The texts that wait are in the hands of
+//! The sessions of a pair in the store: their dialogs, and what was answered last. The texts that wait are in the hands of
 //! whoever holds them until their receipts, so they are not.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::{Answered, Line, Open, REMEMBERED, Session, SessionConfig};
+use super::open::Open;
+use super::{Answered, REMEMBERED, Session, SessionConfig};
 use crate::dialog::Dialog;
 use crate::name_addr::NameAddr;
 use crate::owner::Owner;
@@ -15,13 +16,17 @@ use crate::uri::Uri;
 use crate::usage::Pair;
 
 const KIND: u8 = b'i';
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// More than any profile allows.
+const MAX_DIALOGS: u64 = 64;
 
 /// A record that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredSession {
     pair: Pair,
-    dialog: Dialog,
+    /// The one that was spoken in last at the end.
+    dialogs: Vec<Dialog>,
     by_pager: bool,
     answered: VecDeque<Answered>,
 }
@@ -30,15 +35,19 @@ impl Session {
     /// For the store; `None` while no session is open.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let Line::Open(open) = &self.line else {
+        if self.open.is_empty() {
             return None;
-        };
+        }
         let mut writer = RecordWriter::new(KIND, VERSION);
         writer
             .text(&self.pair.local)
             .text(&self.pair.remote)
             .text(self.pair.owner.as_str())
-            .bytes(&open.dialog.encode())
+            .number(self.open.len() as u64);
+        for open in self.open.iter() {
+            writer.bytes(&open.dialog.encode());
+        }
+        writer
             .flag(self.mode == ImMode::Pager)
             .number(self.answered.len() as u64);
         for answered in &self.answered {
@@ -63,7 +72,14 @@ impl StoredSession {
             remote: reader.text()?.into(),
             owner: Owner::new(reader.text()?).map_err(|_| RecordError::Damaged)?,
         };
-        let dialog = Dialog::decode(reader.bytes()?)?;
+        let count = reader.number()?;
+        if !(1..=MAX_DIALOGS).contains(&count) {
+            return Err(RecordError::Damaged);
+        }
+        let mut dialogs = Vec::new();
+        for _ in 0..count {
+            dialogs.push(Dialog::decode(reader.bytes()?)?);
+        }
         let by_pager = reader.flag()?;
         let count = reader.number()?;
         if count > REMEMBERED as u64 {
@@ -86,7 +102,7 @@ impl StoredSession {
         }
         Ok(Self {
             pair,
-            dialog,
+            dialogs,
             by_pager,
             answered,
         })
@@ -98,20 +114,17 @@ impl StoredSession {
         &self.pair
     }
 
-    /// The session that the record is of, open. [`Session::take_over`] comes before it is used.
+    /// The sessions that the record is of, open. [`Session::take_over`] comes before it is used.
     #[must_use]
     pub fn wake(self, moment: Moment, config: Arc<SessionConfig>, seed: [u8; 16]) -> Session {
-        let mut session = Session::new(moment.now, config, self.pair, seed);
+        let mut session = Session::new(config, self.pair, seed);
         if self.by_pager {
             session.mode = ImMode::Pager;
         }
         session.answered = self.answered;
-        session.line = Line::Open(Box::new(Open {
-            dialog: self.dialog,
-            invited: None,
-            unacked: None,
-            confirmed: true,
-        }));
+        for dialog in self.dialogs {
+            session.open.push(Open::confirmed(dialog, moment.now));
+        }
         session
     }
 }

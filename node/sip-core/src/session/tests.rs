@@ -1,5 +1,6 @@
 //! Instant messages as communicators and the RFCs tell them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,12 +11,14 @@ use crate::header::HeaderName;
 use crate::method::Method;
 use crate::owner::{Owner, OwnerKey};
 use crate::record::Moment;
+use crate::reply::Reply;
 use crate::testing::{message, read, start};
 
 mod inbound;
 mod network;
 mod outbound;
 mod pager;
+mod several;
 
 const CONTACT: &str = "<sip:sip.entente.example:5061;transport=tls>";
 
@@ -57,19 +60,32 @@ struct Alice {
     core: Session,
     now: Instant,
     sends: Vec<(SendId, Message)>,
-    /// The last of ours with a tag of the dialog that the peer opened.
+    /// Our tag of the dialog that the peer opened last from this endpoint.
     tag: String,
+    /// The peer's endpoint that speaks, and our tags of the others'.
+    bob: &'static str,
+    tags: BTreeMap<&'static str, String>,
 }
 
 impl Alice {
     fn of(profile: Profile) -> Self {
         let now = start();
         Self {
-            core: Session::new(now, config(profile), pair(), [4; 16]),
+            core: Session::new(config(profile), pair(), [4; 16]),
             now,
             sends: Vec::new(),
             tag: String::new(),
+            bob: "bob1",
+            tags: BTreeMap::new(),
         }
+    }
+
+    /// What bob does from now on comes from this endpoint of his.
+    fn at(&mut self, bob: &'static str) -> &mut Self {
+        self.tags.insert(self.bob, std::mem::take(&mut self.tag));
+        self.tag = self.tags.remove(bob).unwrap_or_default();
+        self.bob = bob;
+        self
     }
 
     fn new() -> Self {
@@ -166,25 +182,30 @@ impl Alice {
 
     /// A request of bob.
     fn request(&mut self, id: u64, method: &str, cseq: u32, rest: &str) -> Vec<String> {
-        let tag = match self.tag.as_str() {
-            "" => String::new(),
-            tag => format!(";tag={tag}"),
-        };
-        let text = format!(
-            "{method} sip:alice@entente.example SIP/2.0
-             Via: SIP/2.0/TLS edge.contoso.example;branch=z9hG4bKbob{method}{cseq}
-             From: <sip:bob@contoso.example>;tag=bobs
-             To: <sip:alice@entente.example>{tag}
-             Call-ID: bob1@contoso.example
-             CSeq: {cseq} {method}
-             Contact: <sip:bob@contoso.example;gruu>\n{rest}"
-        );
-        let request = Box::new(message(&text));
+        let request = self.message(method, cseq, rest);
         if method == "ACK" {
             return self.input(Input::Ack { request });
         }
         let id = RequestId(id);
         self.input(Input::Request { id, request })
+    }
+
+    fn message(&self, method: &str, cseq: u32, rest: &str) -> Box<Message> {
+        let tag = match self.tag.as_str() {
+            "" => String::new(),
+            tag => format!(";tag={tag}"),
+        };
+        let bob = self.bob;
+        let text = format!(
+            "{method} sip:alice@entente.example SIP/2.0
+             Via: SIP/2.0/TLS edge.contoso.example;branch=z9hG4bK{bob}{method}{cseq}
+             From: <sip:bob@contoso.example>;tag={bob}s
+             To: <sip:alice@entente.example>{tag}
+             Call-ID: {bob}@contoso.example
+             CSeq: {cseq} {method}
+             Contact: <sip:bob@contoso.example;gruu>\n{rest}"
+        );
+        Box::new(message(&text))
     }
 
     /// Bob opens a session.

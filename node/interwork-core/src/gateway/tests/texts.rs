@@ -256,3 +256,67 @@ fn a_session_goes_on_at_another_node() {
     assert_eq!(answer.method().as_str(), "MESSAGE", "in the same session");
     assert_eq!(world.taken, [said]);
 }
+
+#[test]
+fn two_endpoints_of_one_person_have_a_session_each() {
+    let mut world = World::new();
+    let phone = |text: String| {
+        text.replace("Call-ID: c1", "Call-ID: c2")
+            .replace("b1", "b2")
+    };
+    let desk_tag = invited(&mut world);
+    let invite = request("INVITE", 1, "", "Content-Type: application/sdp", OFFER);
+    let id = world.peer("lync", &phone(invite));
+    let phone_tag = format!(";tag={}", world.response(id).to().unwrap().tag().unwrap());
+    world.peer_one_way("lync", &phone(request("ACK", 1, &phone_tag, "", "")));
+    assert_eq!(world.records.len(), 1, "one record for the two people");
+
+    let say = |world: &mut World, text: String| {
+        let id = world.peer("lync", &text);
+        let (ticket, _) = world.stanzas.pop().expect("the user hears it");
+        world.input(Input::Delivered(ticket.unwrap()));
+        assert_eq!(code(world, id), 200);
+    };
+    let plain = "Content-Type: text/plain";
+    say(
+        &mut world,
+        phone(request("MESSAGE", 2, &phone_tag, plain, "On my way")),
+    );
+    say(
+        &mut world,
+        request("MESSAGE", 2, &desk_tag, plain, "Back at my desk"),
+    );
+    let ask = "<message from='alice@siena.example/desk' to='bob@florence.example' type='chat'>\
+               <body>Where?</body></message>";
+    world.user(ask);
+    let text = world.answer("200 OK", "");
+    assert_eq!(
+        text.get(HeaderName::CallId),
+        Some("c1"),
+        "he spoke there last"
+    );
+
+    // Both go on at another node.
+    let mut world = world.successor();
+    say(
+        &mut world,
+        phone(request("MESSAGE", 3, &phone_tag, plain, "Still on the way")),
+    );
+    world.user(ask);
+    let text = world.answer("200 OK", "");
+    assert_eq!(text.get(HeaderName::CallId), Some("c2"));
+    let bye = request("BYE", 3, &desk_tag, "", "");
+    let id = world.peer("lync", &bye);
+    assert_eq!(code(&world, id), 200);
+    assert_eq!(world.records.len(), 1, "the other one is still open");
+}
+
+#[test]
+fn a_file_is_refused_in_words() {
+    let mut world = World::new();
+    let offer = OFFER.replace("m=message", "m=data 6891 TCP/TLS/FTP *\r\nm=message");
+    let invite = request("INVITE", 1, "", "Content-Type: application/sdp", &offer);
+    let id = world.peer("lync", &invite);
+    assert_eq!(code(&world, id), 415);
+    assert!(world.records.is_empty());
+}

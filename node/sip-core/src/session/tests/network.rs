@@ -34,7 +34,7 @@ impl Side {
         bytes[..8].copy_from_slice(&seed.to_be_bytes());
         bytes[8] = name.as_bytes()[0];
         Self {
-            core: Session::new(start(), Arc::new(config), pair, bytes),
+            core: Session::new(Arc::new(config), pair, bytes),
             acts: Vec::new(),
             fates: BTreeMap::new(),
             heard: Vec::new(),
@@ -220,7 +220,7 @@ fn broken(seed: u64, profile: &Profile) {
                         let stored = StoredSession::decode(&record).unwrap();
                         stored.wake(moment, config, seed)
                     }
-                    _ => Session::new(now, config, world.b.core.pair().clone(), seed),
+                    _ => Session::new(config, world.b.core.pair().clone(), seed),
                 };
                 world.b.core.sent = u32::from(step) * 1000;
                 world.b.core.take_over(now);
