@@ -1,7 +1,12 @@
 //! What users of dialogs share: names of requests, and what a failed request means for its dialog.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ring::digest;
+
+use crate::header::HeaderName;
 use crate::message::Message;
 use crate::owner::Owner;
 use crate::status::Status;
@@ -10,6 +15,40 @@ use crate::transaction::Failure;
 /// Names a request that came in and waits for our response; the shell chose it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub u64);
+
+/// Names what a request says, whichever transaction brings it: a request that comes again past its
+/// transaction, perhaps at another node, has the same name. Call-ID, From with its tag, and CSeq make it
+/// (RFC 3261 section 8.2.2.2), with the body, because some clients count from 1 each time they start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RequestName(pub u128);
+
+impl RequestName {
+    /// The name of a request.
+    #[must_use]
+    pub fn of(request: &Message) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        for name in [HeaderName::CallId, HeaderName::From, HeaderName::CSeq] {
+            context.update(request.get(name).unwrap_or_default().as_bytes());
+            context.update(b"\n");
+        }
+        context.update(request.body());
+        let mut cut = [0; 16];
+        cut.copy_from_slice(&context.finish().as_ref()[..16]);
+        Self(u128::from_be_bytes(cut))
+    }
+
+    /// Reads what [`Display`](fmt::Display) wrote.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for RequestName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
 
 /// Names a request that one user of a dialog sent; unique for that user only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,8 +69,8 @@ pub struct Pair {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Document {
     /// The value of Content-Type.
-    pub content_type: Box<str>,
-    /// The bytes. Shared where many watchers get the same.
+    pub content_type: Arc<str>,
+    /// The bytes. Shared, like the type, where many watchers get the same.
     pub body: bytes::Bytes,
 }
 

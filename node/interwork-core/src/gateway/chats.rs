@@ -15,9 +15,8 @@ use entente_sip_core::session::{
     Cause, Input, Output, Session, SessionConfig, StoredSession, TextToken,
 };
 use entente_sip_core::status::Status;
-use entente_sip_core::usage::{Document, Outcome, Pair, RequestId, SendId};
+use entente_sip_core::usage::{Document, Outcome, Pair, RequestId, RequestName, SendId};
 use entente_xmpp_core::error::{StanzaCondition, StanzaError};
-use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::stanza::Stanza;
 
 use super::contract::StanzaId;
@@ -39,12 +38,11 @@ struct Said {
 /// What is said between one local user and one remote person.
 #[derive(Debug)]
 pub(super) struct Chat {
-    pub(super) remote: BareJid,
     pub(super) line: Line,
     session: Session,
     said: HashMap<TextToken, Said>,
-    /// Texts of the peer that the home has not answered, by the id of their stanzas.
-    heard: HashMap<Box<str>, RequestId>,
+    /// Texts of the peer that the home has not answered. Their names are the ids of their stanzas.
+    heard: HashMap<RequestName, RequestId>,
     last: u64,
 }
 
@@ -55,39 +53,36 @@ impl Chat {
     /// [`AddressError`] if one of the two has no SIP address.
     pub(super) fn new(
         ledger: &mut Ledger,
-        remote: BareJid,
         line: Line,
+        config: Arc<SessionConfig>,
     ) -> Result<Self, AddressError> {
         let rules = &line.peer.rules;
         let pair = Pair {
             local: format!("<{}>", rules.local_to_wire(&line.user)?).into(),
-            remote: rules.remote_to_wire(&remote)?.to_string().into(),
+            remote: rules.remote_to_wire(&line.person)?.to_string().into(),
             owner: (ledger.settings.owner)(&line.user),
         };
-        let config = Self::config(ledger, &line);
         let session = Session::new(config, pair, ledger.seed());
-        Ok(Self::of(remote, line, session))
+        Ok(Self::of(line, session))
     }
 
     /// A record of the store: the session goes on.
     pub(super) fn wake(
         ledger: &mut Ledger,
-        remote: BareJid,
         line: Line,
+        config: Arc<SessionConfig>,
         stored: StoredSession,
     ) -> Self {
-        let config = Self::config(ledger, &line);
         let seed = ledger.seed();
         let mut session = stored.wake(ledger.moment, config, seed);
         session.take_over(ledger.now());
-        let mut chat = Self::of(remote, line.recorded(), session);
+        let mut chat = Self::of(line.recorded(), session);
         chat.drain(ledger);
         chat
     }
 
-    fn of(remote: BareJid, line: Line, session: Session) -> Self {
+    fn of(line: Line, session: Session) -> Self {
         Self {
-            remote,
             line,
             session,
             said: HashMap::new(),
@@ -96,17 +91,9 @@ impl Chat {
         }
     }
 
-    fn config(ledger: &Ledger, line: &Line) -> Arc<SessionConfig> {
-        Arc::new(SessionConfig {
-            contact: ledger.contact(&line.user, &line.peer),
-            host: line.user.domain().into(),
-            key: ledger.settings.key.clone(),
-            profile: line.peer.profile.clone(),
-        })
-    }
-
-    pub(super) fn owns(&self, tag: &str) -> bool {
-        self.session.dialogs().any(|id| &*id.local_tag == tag)
+    /// Our tags of the open sessions.
+    pub(super) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.session.local_tags()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -160,7 +147,8 @@ impl Chat {
 
     /// The user's answer to a text that could not be delivered: an error stanza of the home.
     pub(super) fn returned(&mut self, ledger: &mut Ledger, stanza: &Stanza) {
-        let Some(request) = stanza.id().and_then(|id| self.heard.remove(&*id)) else {
+        let name = stanza.id().and_then(|id| RequestName::parse(&id));
+        let Some(request) = name.and_then(|name| self.heard.remove(&name)) else {
             return;
         };
         let element = stanza.to_element();
@@ -173,13 +161,17 @@ impl Chat {
 
     /// The home has taken a text of the peer, or can't now.
     pub(super) fn receipt(&mut self, ledger: &mut Ledger, request: RequestId, taken: bool) {
-        let before = self.heard.len();
-        self.heard.retain(|_, waiting| *waiting != request);
-        if self.heard.len() == before {
+        let name = self
+            .heard
+            .iter()
+            .find_map(|(name, waiting)| (*waiting == request).then_some(*name));
+        let Some(name) = name else {
             // The error came first, and was told.
             return;
-        }
+        };
+        self.heard.remove(&name);
         let answer = if taken {
+            ledger.heard.note(ledger.moment.now, name);
             SipAnswer::of_status(200)
         } else {
             SipAnswer::of_status(503)
@@ -255,7 +247,9 @@ impl Chat {
                 Output::Ack(draft) => self.line.push(ledger, Item::Ack(draft)),
                 Output::Cancel { id } => self.line.push(ledger, Item::Cancel(id)),
                 Output::Respond { id, reply } => self.line.push(ledger, Item::Respond(id, reply)),
-                Output::Text { id, document } => self.hear(ledger, id, &document),
+                Output::Text { id, name, document } => {
+                    self.hear(ledger, (id, name), &document);
+                }
                 Output::Typing(document) => self.typing(ledger, &document),
                 Output::Delivered(token) => {
                     if let Some(said) = self.said.remove(&token) {
@@ -269,7 +263,12 @@ impl Chat {
     }
 
     /// The peer says something.
-    fn hear(&mut self, ledger: &mut Ledger, request: RequestId, document: &Document) {
+    fn hear(
+        &mut self,
+        ledger: &mut Ledger,
+        (request, name): (RequestId, RequestName),
+        document: &Document,
+    ) {
         let read = text::read(Some(&document.content_type), &document.body);
         let incoming = match read {
             Ok(incoming) => incoming,
@@ -284,9 +283,10 @@ impl Chat {
         match incoming.content {
             Content::Text(text) => {
                 let ticket = ledger.ticket_for(&self.line.user, self.line.slot, request);
-                let id = ledger.stanza_id(ticket);
+                // A home knows by the id what another node gave it before.
+                let id = name.to_string();
                 let stanza = TextMessage {
-                    from: self.remote.as_jid(),
+                    from: self.line.person.as_jid(),
                     to: self.line.user.as_jid(),
                     id: &id,
                     text: &text,
@@ -294,7 +294,7 @@ impl Chat {
                     thread: None,
                     sent: incoming.sent,
                 };
-                self.heard.insert(id.clone().into(), request);
+                self.heard.insert(name, request);
                 ledger.entrust(ticket, stanza.to_stanza());
             }
             Content::Typing(typing) => {
@@ -316,7 +316,7 @@ impl Chat {
     fn show_typing(&mut self, ledger: &mut Ledger, typing: Typing) {
         self.last += 1;
         let id = format!("typing-{}", self.last);
-        let from = self.remote.as_jid();
+        let from = self.line.person.as_jid();
         let to = self.line.user.as_jid();
         ledger.tell(stanzas::chat_state(
             from,

@@ -11,7 +11,6 @@ use entente_sip_core::subscription::subscriber::{
 };
 use entente_sip_core::usage::RequestId;
 use entente_xmpp_core::element::Element;
-use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::ns;
 use entente_xmpp_core::stanza::Stanza;
 
@@ -28,7 +27,6 @@ pub(super) const RESOURCE: &str = "sip";
 /// One remote person in a local user's contact list.
 #[derive(Debug)]
 pub(super) struct Contact {
-    pub(super) remote: BareJid,
     pub(super) line: Line,
     subscriber: Subscriber,
     /// What the user sees of the person now.
@@ -45,21 +43,19 @@ impl Contact {
     /// [`AddressError`] if one of the two has no SIP address.
     pub(super) fn start(
         ledger: &mut Ledger,
-        remote: BareJid,
         line: Line,
+        config: Arc<SubscriberConfig>,
         asked: Option<StanzaId>,
     ) -> Result<Self, AddressError> {
         let rules = &line.peer.rules;
         let pair = Pair {
             local: format!("<{}>", rules.local_to_wire(&line.user)?).into(),
-            remote: rules.remote_to_wire(&remote)?.to_string().into(),
+            remote: rules.remote_to_wire(&line.person)?.to_string().into(),
             owner: (ledger.settings.owner)(&line.user),
         };
-        let config = Self::config(ledger, &line);
         let seed = ledger.seed();
         let subscriber = Subscriber::start(ledger.now(), config, pair, seed);
         let mut contact = Self {
-            remote,
             line,
             subscriber,
             seen: Presence::offline(),
@@ -76,17 +72,15 @@ impl Contact {
     /// A record of the store: the peer is asked for the whole state at once.
     pub(super) fn wake(
         ledger: &mut Ledger,
-        remote: BareJid,
         line: Line,
+        config: Arc<SubscriberConfig>,
         stored: StoredSubscriber,
     ) -> Self {
-        let config = Self::config(ledger, &line);
         let seed = ledger.seed();
         let mut subscriber = stored.wake(ledger.moment, config, seed);
         subscriber.take_over(ledger.now());
         let granted = subscriber.standing() == Standing::Active;
         let mut contact = Self {
-            remote,
             line: line.recorded(),
             subscriber,
             seen: Presence::offline(),
@@ -100,20 +94,9 @@ impl Contact {
         contact
     }
 
-    fn config(ledger: &Ledger, line: &Line) -> Arc<SubscriberConfig> {
-        let contact = ledger.contact(&line.user, &line.peer);
-        Arc::new(SubscriberConfig::of(
-            &line.peer.profile,
-            &contact,
-            line.user.domain(),
-            ledger.settings.key.clone(),
-        ))
-    }
-
-    pub(super) fn owns(&self, tag: &str) -> bool {
-        self.subscriber
-            .dialog_id()
-            .is_some_and(|id| &*id.local_tag == tag)
+    /// Our tag of the dialog, if there is one.
+    pub(super) fn tag(&self) -> Option<&str> {
+        self.subscriber.local_tag()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -233,9 +216,9 @@ impl Contact {
     fn presence(&self, type_: &str, children: Vec<Element>) -> Stanza {
         let about_devices = matches!(type_, "" | "unavailable");
         let from = if about_devices {
-            format!("{}/{RESOURCE}", self.remote)
+            format!("{}/{RESOURCE}", self.line.person)
         } else {
-            self.remote.to_string()
+            self.line.person.to_string()
         };
         let mut element = Element::new(ns::CLIENT, "presence")
             .attr("from", from)

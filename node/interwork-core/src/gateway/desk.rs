@@ -1,7 +1,7 @@
 //! One user's part of the gateway: who watches the user, whom the user watches, and who talks to the
 //! user.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use entente_sip_core::message::Message;
 use entente_sip_core::reply::Reply;
 use entente_sip_core::session::StoredSession;
 use entente_sip_core::status::Status;
-use entente_sip_core::subscription::notifier::{Input as NotifierInput, Reason, StoredNotifier};
+use entente_sip_core::subscription::notifier::{Reason, StoredNotifier};
 use entente_sip_core::subscription::subscriber::{Input as SubscriberInput, StoredSubscriber};
 use entente_sip_core::usage::{Outcome, RequestId, SendId};
 use entente_xmpp_core::error::StanzaCondition;
@@ -22,11 +22,18 @@ use super::contract::{Record, StanzaId, StoreId};
 use super::ledger::{Ledger, Slot};
 use super::line::Line;
 use super::settings::Peer;
+use super::shard::release;
 use super::stanzas;
+use super::terms::AllTerms;
 use super::watching::{Audience, Watch};
 
 mod incoming;
+mod index;
 mod outgoing;
+mod user;
+
+use index::{Index, Indexed};
+use user::DialogUser;
 
 /// Keys of records: what it is, the slot, and whom it is about.
 const WATCH: &str = "watch";
@@ -46,16 +53,30 @@ pub(super) enum Errand {
     Request(Option<RequestId>, Arc<Peer>, Message),
 }
 
+/// One user of dialogs, and what of it is in the index.
+struct Entry {
+    user: DialogUser,
+    indexed: Indexed,
+}
+
 /// See the module.
 pub(super) struct Desk {
     user: BareJid,
     /// Until the records are there, errands wait.
     waiting: Option<VecDeque<Errand>>,
     last_slot: u64,
-    watches: BTreeMap<Slot, Watch>,
-    audiences: HashMap<BareJid, Audience>,
-    contacts: BTreeMap<Slot, Contact>,
-    chats: BTreeMap<Slot, Chat>,
+    entries: HashMap<Slot, Box<Entry>>,
+    index: Index,
+    /// The remote watchers, with their subscriptions.
+    audiences: HashMap<BareJid, Box<Audience>>,
+    watches: usize,
+    /// Whom the user watches.
+    contacts: HashMap<BareJid, Slot>,
+    /// Whom the user talks with.
+    chats: HashMap<BareJid, Slot>,
+    terms: AllTerms,
+    /// When the shard wakes it, as it was told.
+    pub(super) wakes: Option<Instant>,
 }
 
 impl Desk {
@@ -65,26 +86,24 @@ impl Desk {
             user,
             waiting: Some(VecDeque::new()),
             last_slot: 0,
-            watches: BTreeMap::new(),
+            entries: HashMap::new(),
+            index: Index::default(),
             audiences: HashMap::new(),
-            contacts: BTreeMap::new(),
-            chats: BTreeMap::new(),
+            watches: 0,
+            contacts: HashMap::new(),
+            chats: HashMap::new(),
+            terms: AllTerms::default(),
+            wakes: None,
         }
     }
 
     /// Nothing of the user is here: the desk may go.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_none()
-            && self.watches.is_empty()
-            && self.contacts.is_empty()
-            && self.chats.is_empty()
+        self.waiting.is_none() && self.entries.is_empty()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        let watches = self.watches.values().filter_map(Watch::poll_timeout);
-        let contacts = self.contacts.values().filter_map(Contact::poll_timeout);
-        let chats = self.chats.values().filter_map(Chat::poll_timeout);
-        watches.chain(contacts).chain(chats).min()
+        self.index.next()
     }
 
     /// The store's answer. Without one, what waits is refused and comes again.
@@ -108,60 +127,50 @@ impl Desk {
     }
 
     fn wake(&mut self, ledger: &mut Ledger, record: &Record) {
-        if !self.wake_record(ledger, record) {
+        if self.wake_record(ledger, record).is_none() {
             // Damaged, of a later version, or of a peer that is not configured any more.
             let slot = self.slot();
             let _id = ledger.store(&self.user, slot, &record.key, None);
         }
     }
 
-    fn wake_record(&mut self, ledger: &mut Ledger, record: &Record) -> bool {
+    fn wake_record(&mut self, ledger: &mut Ledger, record: &Record) -> Option<()> {
         let mut parts = record.key.splitn(3, ' ');
-        let (Some(kind), Some(number), Some(person)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return false;
-        };
-        let (Ok(number), Ok(person)) = (number.parse(), BareJid::new(person)) else {
-            return false;
-        };
-        let Some(peer) = ledger.settings.peer_of(person.domain()).cloned() else {
-            return false;
-        };
-        self.last_slot = self.last_slot.max(number);
-        let slot = Slot(number);
-        let line = Line::new(&self.user, slot, &peer, person.domain(), record.key.clone());
-        match kind {
+        let (kind, number, person) = (parts.next()?, parts.next()?, parts.next()?);
+        let kind = [WATCH, CONTACT, CHAT]
+            .into_iter()
+            .find(|known| *known == kind)?;
+        let slot = Slot(number.parse().ok()?);
+        let person = BareJid::new(person).ok()?;
+        let peer = ledger.settings.peer_of(person.domain()).cloned()?;
+        let line = Line::new(kind, (&self.user, &person), slot, &peer);
+        let terms = self.terms.with(ledger, &self.user, &peer);
+        let user = match kind {
             WATCH => {
-                let Ok(stored) = StoredNotifier::decode(&record.bytes) else {
-                    return false;
-                };
-                let now = ledger.now();
-                let watch = Watch::wake(now, person.clone(), line, stored);
-                self.watches.insert(slot, watch);
-                if !self.audiences.contains_key(&person) {
-                    self.audiences.insert(person.clone(), Audience::default());
-                    ledger.tell(stanzas::presence(&person, &self.user, PresenceType::Probe));
-                }
-                true
+                let stored = StoredNotifier::decode(&record.bytes).ok()?;
+                let config = terms.notifier();
+                let watch = Watch::wake(ledger.now(), line, config, stored);
+                DialogUser::Watch(Box::new(watch))
             }
             CONTACT => {
-                let Ok(stored) = StoredSubscriber::decode(&record.bytes) else {
-                    return false;
-                };
-                let contact = Contact::wake(ledger, person, line, stored);
-                self.contacts.insert(slot, contact);
-                true
+                let stored = StoredSubscriber::decode(&record.bytes).ok()?;
+                let config = terms.subscriber(ledger);
+                let contact = Contact::wake(ledger, line, config, stored);
+                DialogUser::Contact(Box::new(contact))
             }
-            CHAT => {
-                let Ok(stored) = StoredSession::decode(&record.bytes) else {
-                    return false;
-                };
-                let chat = Chat::wake(ledger, person, line, stored);
-                self.chats.insert(slot, chat);
-                true
+            _ => {
+                let stored = StoredSession::decode(&record.bytes).ok()?;
+                let config = terms.session(ledger);
+                let chat = Chat::wake(ledger, line, config, stored);
+                DialogUser::Chat(Box::new(chat))
             }
-            _ => false,
+        };
+        self.last_slot = self.last_slot.max(slot.0);
+        if kind == WATCH && !self.audiences.contains_key(&person) {
+            ledger.tell(stanzas::presence(&person, &self.user, PresenceType::Probe));
         }
+        self.insert(ledger, slot, user);
+        Some(())
     }
 
     fn slot(&mut self) -> Slot {
@@ -169,10 +178,91 @@ impl Desk {
         Slot(self.last_slot)
     }
 
-    fn line(&mut self, peer: &Arc<Peer>, kind: &str, person: &BareJid) -> Line {
+    /// The line of a new dialog user.
+    fn line(&mut self, peer: &Arc<Peer>, kind: &'static str, person: &BareJid) -> Line {
         let slot = self.slot();
-        let key = format!("{kind} {} {person}", slot.0).into();
-        Line::new(&self.user, slot, peer, person.domain(), key)
+        Line::new(kind, (&self.user, person), slot, peer)
+    }
+
+    fn insert(&mut self, ledger: &mut Ledger, slot: Slot, mut user: DialogUser) {
+        let person = user.line().person.clone();
+        match &user {
+            DialogUser::Watch(_) => {
+                self.watches += 1;
+                let slots = &mut self.audiences.entry(person).or_default().slots;
+                slots.reserve_exact(1);
+                slots.push(slot);
+            }
+            DialogUser::Contact(_) => {
+                self.contacts.insert(person, slot);
+            }
+            DialogUser::Chat(_) => {
+                self.chats.insert(person, slot);
+            }
+        }
+        let indexed = Indexed::default();
+        self.entries.insert(slot, Box::new(Entry { user, indexed }));
+        self.settle(ledger, slot);
+    }
+
+    /// Takes note of what has changed with one: its tags, its deadline, its end.
+    fn settle(&mut self, ledger: &mut Ledger, slot: Slot) {
+        let Some(entry) = self.entries.get_mut(&slot) else {
+            return;
+        };
+        if !entry.user.is_over() {
+            let due = entry.user.poll_timeout();
+            let tags = entry.user.tags();
+            let tags = tags.iter().copied();
+            return self.index.update(slot, &mut entry.indexed, tags, due);
+        }
+        match self.remove(slot) {
+            Some(DialogUser::Watch(watch)) => watch.line.close(ledger),
+            Some(DialogUser::Contact(contact)) => contact.line.close(ledger),
+            // Its record went when the last session was closed.
+            Some(DialogUser::Chat(_)) | None => {}
+        }
+    }
+
+    fn remove(&mut self, slot: Slot) -> Option<DialogUser> {
+        let Entry { mut user, indexed } = *self.entries.remove(&slot)?;
+        release(&mut self.entries);
+        self.index.remove(slot, indexed);
+        let person = user.line().person.clone();
+        let forget = |people: &mut HashMap<BareJid, Slot>| {
+            if people.get(&person) == Some(&slot) {
+                people.remove(&person);
+            }
+        };
+        match &user {
+            DialogUser::Contact(_) => forget(&mut self.contacts),
+            DialogUser::Chat(_) => forget(&mut self.chats),
+            DialogUser::Watch(_) => {
+                self.watches -= 1;
+                if let Some(audience) = self.audiences.get_mut(&person) {
+                    audience.slots.retain(|other| *other != slot);
+                    if audience.slots.is_empty() {
+                        self.audiences.remove(&person);
+                        release(&mut self.audiences);
+                    }
+                }
+            }
+        }
+        Some(user)
+    }
+
+    fn chat_at(&mut self, slot: Slot) -> Option<&mut Chat> {
+        match &mut self.entries.get_mut(&slot)?.user {
+            DialogUser::Chat(chat) => Some(chat),
+            _ => None,
+        }
+    }
+
+    fn contact_at(&mut self, slot: Slot) -> Option<&mut Contact> {
+        match &mut self.entries.get_mut(&slot)?.user {
+            DialogUser::Contact(contact) => Some(contact),
+            _ => None,
+        }
     }
 
     /// Works on an errand, or keeps it until the records are there.
@@ -191,47 +281,52 @@ impl Desk {
         }
     }
 
-    /// What is said between the user and this person; new if nothing was.
+    /// What is said between the user and this person; new if nothing was. The caller settles it.
     fn chat(
         &mut self,
         ledger: &mut Ledger,
         peer: &Arc<Peer>,
         person: &BareJid,
-    ) -> Result<&mut Chat, StanzaCondition> {
-        let known = self
-            .chats
-            .iter()
-            .find(|(_, chat)| chat.remote == *person)
-            .map(|(slot, _)| *slot);
-        let slot = match known {
-            Some(slot) => slot,
+    ) -> Result<(Slot, &mut Chat), StanzaCondition> {
+        let slot = match self.chats.get(person) {
+            Some(slot) => *slot,
             None if self.chats.len() >= ledger.settings.bounds.chats => {
                 return Err(StanzaCondition::ResourceConstraint);
             }
             None => {
                 let line = self.line(peer, CHAT, person);
                 let slot = line.slot;
-                let chat = Chat::new(ledger, person.clone(), line)
-                    .map_err(|_| StanzaCondition::JidMalformed)?;
-                self.chats.insert(slot, chat);
+                let config = self.terms.with(ledger, &self.user, peer).session(ledger);
+                let chat =
+                    Chat::new(ledger, line, config).map_err(|_| StanzaCondition::JidMalformed)?;
+                let user = DialogUser::Chat(Box::new(chat));
+                let indexed = Indexed::default();
+                self.entries.insert(slot, Box::new(Entry { user, indexed }));
+                self.chats.insert(person.clone(), slot);
                 slot
             }
         };
-        self.chats
-            .get_mut(&slot)
+        self.chat_at(slot)
+            .map(|chat| (slot, chat))
             .ok_or(StanzaCondition::InternalServerError)
     }
 
+    /// The home said something about a watcher. `told`: it has shown or hidden the user.
     fn audience_changed(&mut self, ledger: &mut Ledger, person: &BareJid, told: bool) {
         let Some(audience) = self.audiences.get(person) else {
             return;
         };
-        for watch in self.watches.values_mut() {
-            if watch.watcher == *person {
+        let slots = audience.slots.clone();
+        for slot in &slots {
+            if let Some(entry) = self.entries.get_mut(slot)
+                && let DialogUser::Watch(watch) = &mut entry.user
+            {
                 watch.audience_changed(ledger, audience, told);
             }
         }
-        self.sweep(ledger);
+        for slot in slots {
+            self.settle(ledger, slot);
+        }
     }
 
     /// The home has taken a text of the peer, or can't now.
@@ -242,10 +337,10 @@ impl Desk {
         request: RequestId,
         taken: bool,
     ) {
-        if let Some(chat) = self.chats.get_mut(&slot) {
+        if let Some(chat) = self.chat_at(slot) {
             chat.receipt(ledger, request, taken);
         }
-        self.sweep(ledger);
+        self.settle(ledger, slot);
     }
 
     /// What became of a request.
@@ -256,100 +351,66 @@ impl Desk {
         id: SendId,
         outcome: Outcome,
     ) {
-        if let Some(watch) = self.watches.get_mut(&slot) {
-            watch.notifier(ledger, NotifierInput::Answer { id, outcome });
-        } else if let Some(contact) = self.contacts.get_mut(&slot) {
-            contact.input(ledger, SubscriberInput::Answer { id, outcome });
-        } else if let Some(chat) = self.chats.get_mut(&slot) {
-            chat.answer(ledger, id, outcome);
+        if let Some(entry) = self.entries.get_mut(&slot) {
+            entry.user.outcome(ledger, id, outcome);
         }
-        self.sweep(ledger);
+        self.settle(ledger, slot);
     }
 
     /// What became of a record.
     pub(super) fn stored(&mut self, ledger: &mut Ledger, slot: Slot, id: StoreId, durable: bool) {
-        let line = if let Some(watch) = self.watches.get_mut(&slot) {
-            &mut watch.line
-        } else if let Some(contact) = self.contacts.get_mut(&slot) {
-            &mut contact.line
-        } else if let Some(chat) = self.chats.get_mut(&slot) {
-            &mut chat.line
-        } else {
+        let Some(entry) = self.entries.get_mut(&slot) else {
             return;
         };
-        if line.stored(ledger, id, durable).is_err() {
-            self.watches.remove(&slot);
-            self.contacts.remove(&slot);
-            if let Some(chat) = self.chats.get_mut(&slot) {
-                chat.end(ledger);
+        if entry.user.line().stored(ledger, id, durable).is_err() {
+            match &mut entry.user {
+                DialogUser::Chat(chat) => chat.end(ledger),
+                // There is no such dialog.
+                DialogUser::Watch(_) | DialogUser::Contact(_) => drop(self.remove(slot)),
             }
         }
-        self.sweep(ledger);
+        self.settle(ledger, slot);
     }
 
     /// The peer's server came back: everything of it is asked for again (requirement H7).
     pub(super) fn peer_up(&mut self, ledger: &mut Ledger, peer: &str) {
-        for contact in self.contacts.values_mut() {
-            if &*contact.line.peer.name == peer {
+        let mut slots: Vec<Slot> = self.contacts.values().copied().collect();
+        slots.sort_unstable();
+        for slot in slots {
+            if let Some(contact) = self.contact_at(slot)
+                && &*contact.line.peer.name == peer
+            {
                 contact.input(ledger, SubscriberInput::Refresh);
             }
+            self.settle(ledger, slot);
         }
-        self.sweep(ledger);
     }
 
     /// The node goes: watchers subscribe again elsewhere at once.
     pub(super) fn drain(&mut self, ledger: &mut Ledger) {
-        for watch in self.watches.values_mut() {
-            watch.end(ledger, Reason::Deactivated);
+        let mut slots: Vec<Slot> = self.entries.keys().copied().collect();
+        slots.sort_unstable();
+        for slot in slots {
+            // Sessions go on at the next home, which finds them in the store.
+            if let Some(entry) = self.entries.get_mut(&slot)
+                && let DialogUser::Watch(watch) = &mut entry.user
+            {
+                watch.end(ledger, Reason::Deactivated);
+                self.settle(ledger, slot);
+            }
         }
-        // Sessions go on at the next home, which finds them in the store.
-        self.sweep(ledger);
     }
 
     pub(super) fn timeout(&mut self, ledger: &mut Ledger) {
         let unknown = Audience::default();
-        for watch in self.watches.values_mut() {
-            let audience = self.audiences.get(&watch.watcher).unwrap_or(&unknown);
-            watch.timeout(ledger, audience);
-        }
-        for contact in self.contacts.values_mut() {
-            contact.timeout(ledger);
-        }
-        for chat in self.chats.values_mut() {
-            chat.timeout(ledger);
-        }
-        self.sweep(ledger);
-    }
-
-    /// Removes what is over.
-    fn sweep(&mut self, ledger: &mut Ledger) {
-        let over: Vec<Slot> = self
-            .watches
-            .iter()
-            .filter(|(_, watch)| watch.is_over())
-            .map(|(slot, _)| *slot)
-            .collect();
-        for slot in over {
-            if let Some(watch) = self.watches.remove(&slot) {
-                let watcher = watch.watcher.clone();
-                watch.line.close(ledger);
-                if !self.watches.values().any(|other| other.watcher == watcher) {
-                    self.audiences.remove(&watcher);
-                }
+        for slot in self.index.due(ledger.now()) {
+            if let Some(entry) = self.entries.get_mut(&slot) {
+                let person = &entry.user.line().person;
+                let audience = self.audiences.get(person).map_or(&unknown, |known| known);
+                entry.user.timeout(ledger, audience);
             }
+            self.settle(ledger, slot);
         }
-        let over: Vec<Slot> = self
-            .contacts
-            .iter()
-            .filter(|(_, contact)| contact.is_over())
-            .map(|(slot, _)| *slot)
-            .collect();
-        for slot in over {
-            if let Some(contact) = self.contacts.remove(&slot) {
-                contact.line.close(ledger);
-            }
-        }
-        self.chats.retain(|_, chat| !chat.is_over());
     }
 }
 

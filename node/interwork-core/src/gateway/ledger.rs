@@ -9,12 +9,14 @@ use entente_sip_core::draft::Draft;
 use entente_sip_core::generator::Generator;
 use entente_sip_core::record::Moment;
 use entente_sip_core::reply::Reply;
-use entente_sip_core::usage::{RequestId, SendId};
+use entente_sip_core::usage::{Document, RequestId, SendId};
 use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::stanza::Stanza;
 
 use super::contract::{CallId, Output, StanzaId, StoreId, Ticket};
+use super::heard::Heard;
 use super::settings::{Peer, Settings};
+use super::shard::release;
 
 /// One of a user's dialogs or pager texts; counted per user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +30,9 @@ pub(super) struct Owned<T> {
     pub(super) what: T,
 }
 
+/// Documents that are compared with a new one.
+const SHARED_DOCUMENTS: usize = 16;
+
 /// See the module. One per shard; a desk borrows it while it works.
 pub(super) struct Ledger {
     pub(super) settings: Arc<Settings>,
@@ -37,15 +42,16 @@ pub(super) struct Ledger {
     calls: HashMap<CallId, Owned<SendId>>,
     stores: HashMap<StoreId, Owned<()>>,
     tickets: HashMap<Ticket, Owned<RequestId>>,
+    /// Presence documents that were made last: a user's watchers see the same.
+    documents: VecDeque<Document>,
+    /// Texts of peers that homes have taken lately.
+    pub(super) heard: Heard,
     last: u64,
-    /// Tells the ids of this life of the shard from those of others.
-    life: u64,
 }
 
 impl Ledger {
-    pub(super) fn new(settings: Arc<Settings>, mut random: Generator, moment: Moment) -> Self {
+    pub(super) fn new(settings: Arc<Settings>, random: Generator, moment: Moment) -> Self {
         Self {
-            life: random.number(),
             settings,
             random,
             moment,
@@ -53,6 +59,8 @@ impl Ledger {
             calls: HashMap::new(),
             stores: HashMap::new(),
             tickets: HashMap::new(),
+            documents: VecDeque::new(),
+            heard: Heard::default(),
             last: 0,
         }
     }
@@ -86,6 +94,18 @@ impl Ledger {
         format!("<sip:{name}{}>", self.settings.contact).into()
     }
 
+    /// The same document in the memory of an earlier one, if it says the same.
+    pub(super) fn shared(&mut self, document: Document) -> Document {
+        if let Some(known) = self.documents.iter().find(|known| **known == document) {
+            return known.clone();
+        }
+        if self.documents.len() == SHARED_DOCUMENTS {
+            self.documents.pop_back();
+        }
+        self.documents.push_front(document.clone());
+        document
+    }
+
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -105,11 +125,6 @@ impl Ledger {
         let user = user.clone();
         self.tickets.insert(ticket, Owned { user, slot, what });
         ticket
-    }
-
-    /// The id of the stanza that goes with a ticket; no other shard or life of one makes the same.
-    pub(super) fn stanza_id(&self, ticket: Ticket) -> String {
-        format!("{:016x}-{}", self.life, ticket.0)
     }
 
     /// A stanza to the user's home, with a ticket of [`ticket_for`](Self::ticket_for).
@@ -137,7 +152,7 @@ impl Ledger {
         user: &BareJid,
         slot: Slot,
         what: SendId,
-        (peer, domain): (&Arc<Peer>, &Arc<str>),
+        (peer, domain): (&Arc<Peer>, Arc<str>),
         draft: Draft,
     ) {
         let call = CallId(self.next());
@@ -151,7 +166,7 @@ impl Ledger {
             call,
             user: user.clone(),
             peer: Arc::clone(&peer.name),
-            domain: Arc::clone(domain),
+            domain,
             draft,
         });
     }
@@ -201,14 +216,18 @@ impl Ledger {
     /// Whose call this is. `last`: nothing more will come of it.
     pub(super) fn call(&mut self, id: CallId, last: bool) -> Option<Owned<SendId>> {
         if last {
-            self.calls.remove(&id)
+            let owned = self.calls.remove(&id);
+            release(&mut self.calls);
+            owned
         } else {
             self.calls.get(&id).cloned()
         }
     }
 
     pub(super) fn stored(&mut self, id: StoreId) -> Option<Owned<()>> {
-        self.stores.remove(&id)
+        let owned = self.stores.remove(&id);
+        release(&mut self.stores);
+        owned
     }
 
     pub(super) fn ticket(&mut self, ticket: Ticket) -> Option<Owned<RequestId>> {

@@ -44,11 +44,12 @@ pub(super) enum Item {
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) user: BareJid,
+    /// The remote person.
+    pub(super) person: BareJid,
     pub(super) slot: Slot,
     pub(super) peer: Arc<Peer>,
-    /// The peer's domain.
-    pub(super) domain: Arc<str>,
-    key: Box<str>,
+    /// What the record is.
+    kind: &'static str,
     waiting: Option<StoreId>,
     held: VecDeque<Item>,
     /// The store has some version of the record.
@@ -61,22 +62,31 @@ pub(super) struct NeverKept;
 
 impl Line {
     pub(super) fn new(
-        user: &BareJid,
+        kind: &'static str,
+        (user, person): (&BareJid, &BareJid),
         slot: Slot,
         peer: &Arc<Peer>,
-        domain: &str,
-        key: Box<str>,
     ) -> Self {
         Self {
             user: user.clone(),
+            person: person.clone(),
             slot,
             peer: Arc::clone(peer),
-            domain: domain.into(),
-            key,
+            kind,
             waiting: None,
             held: VecDeque::new(),
             recorded: false,
         }
+    }
+
+    /// Made when it is needed: a hundred thousand lines wait for hours.
+    fn key(&self) -> String {
+        format!("{} {} {}", self.kind, self.slot.0, self.person)
+    }
+
+    /// The peer's domain.
+    fn domain(&self) -> Arc<str> {
+        self.person.domain().into()
     }
 
     /// The line of a dialog that was read from the store.
@@ -100,22 +110,28 @@ impl Line {
     fn go(&mut self, ledger: &mut Ledger, item: Item) {
         match item {
             Item::Persist(record) => {
-                let id = ledger.store(&self.user, self.slot, &self.key, Some(record));
+                let id = ledger.store(&self.user, self.slot, &self.key(), Some(record));
                 self.waiting = Some(id);
             }
             Item::Respond(id, reply) => ledger.respond(id, reply),
             Item::Send(id, draft) => {
-                ledger.send(&self.user, self.slot, id, (&self.peer, &self.domain), draft);
+                ledger.send(
+                    &self.user,
+                    self.slot,
+                    id,
+                    (&self.peer, self.domain()),
+                    draft,
+                );
             }
             Item::Ack(draft) => ledger.outputs.push_back(Output::Ack {
                 user: self.user.clone(),
                 peer: Arc::clone(&self.peer.name),
-                domain: Arc::clone(&self.domain),
+                domain: self.domain(),
                 draft,
             }),
             Item::Cancel(id) => ledger.cancel(&self.user, self.slot, id),
             Item::Forget => {
-                let _id = ledger.store(&self.user, self.slot, &self.key, None);
+                let _id = ledger.store(&self.user, self.slot, &self.key(), None);
             }
             Item::Tell(stanza) => ledger.tell(stanza),
             Item::Taken(id) => ledger.taken(id),
@@ -153,6 +169,9 @@ impl Line {
                 item => self.go(ledger, item),
             }
         }
+        if self.held.is_empty() {
+            self.held = VecDeque::new();
+        }
         if self.recorded {
             Ok(())
         } else {
@@ -169,6 +188,6 @@ impl Line {
                 item => self.go(ledger, item),
             }
         }
-        let _id = ledger.store(&self.user, self.slot, &self.key, None);
+        let _id = ledger.store(&self.user, self.slot, &self.key(), None);
     }
 }

@@ -15,11 +15,13 @@ mod chats;
 mod contacts;
 mod contract;
 mod desk;
+mod heard;
 mod ledger;
 mod line;
 mod settings;
 mod shard;
 mod stanzas;
+mod terms;
 mod watching;
 
 #[cfg(test)]

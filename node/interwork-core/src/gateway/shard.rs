@@ -1,6 +1,7 @@
 //! One shard: the desks of its users, and the way of every input to one of them.
 
 use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,13 +17,15 @@ use super::desk::{Desk, Errand, refuse};
 use super::ledger::Ledger;
 use super::settings::Settings;
 
+/// Maps with room for fewer entries than this keep it.
+const WORTH_RELEASING: usize = 1024;
+
 /// See the [module](super).
 pub struct Gateway {
     ledger: Ledger,
-    desks: HashMap<BareJid, Desk>,
+    desks: HashMap<BareJid, Box<Desk>>,
     loads: HashMap<StoreId, BareJid>,
     timers: BTreeSet<(Instant, BareJid)>,
-    deadlines: HashMap<BareJid, Instant>,
 }
 
 impl Gateway {
@@ -34,7 +37,6 @@ impl Gateway {
             desks: HashMap::new(),
             loads: HashMap::new(),
             timers: BTreeSet::new(),
-            deadlines: HashMap::new(),
         }
     }
 
@@ -93,10 +95,9 @@ impl Gateway {
             Input::Settings(settings) => self.ledger.settings = settings,
             Input::Release { users } => {
                 for user in users {
-                    self.desks.remove(&user);
                     self.loads.retain(|_, loading| *loading != user);
                     self.ledger.forget(&user);
-                    self.schedule(&user);
+                    self.close(&user);
                 }
             }
             Input::Drain => self.each(Desk::drain),
@@ -142,7 +143,8 @@ impl Gateway {
         if self.desks.contains_key(user) {
             return;
         }
-        self.desks.insert(user.clone(), Desk::new(user.clone()));
+        let desk = Box::new(Desk::new(user.clone()));
+        self.desks.insert(user.clone(), desk);
         let id = self.ledger.load(user);
         self.loads.insert(id, user.clone());
     }
@@ -170,33 +172,45 @@ impl Gateway {
             && at <= now
         {
             self.timers.pop_first();
-            self.deadlines.remove(&user);
+            if let Some(desk) = self.desks.get_mut(&user) {
+                desk.wakes = None;
+            }
             self.with(&user, Desk::timeout);
         }
     }
 
     /// Works at a user's desk, then clears it away if nothing is on it.
     fn with(&mut self, user: &BareJid, work: impl FnOnce(&mut Desk, &mut Ledger)) {
-        if let Some(desk) = self.desks.get_mut(user) {
-            work(desk, &mut self.ledger);
-            if desk.is_idle() {
-                self.desks.remove(user);
-            }
+        let Some(desk) = self.desks.get_mut(user) else {
+            return;
+        };
+        work(desk, &mut self.ledger);
+        if desk.is_idle() {
+            return self.close(user);
         }
-        self.schedule(user);
+        let due = desk.poll_timeout();
+        let before = std::mem::replace(&mut desk.wakes, due);
+        if before != due {
+            if let Some(before) = before {
+                self.timers.remove(&(before, user.clone()));
+            }
+            self.timers.extend(due.map(|due| (due, user.clone())));
+        }
     }
 
-    fn schedule(&mut self, user: &BareJid) {
-        let due = self.desks.get(user).and_then(Desk::poll_timeout);
-        if self.deadlines.get(user) == due.as_ref() {
-            return;
+    fn close(&mut self, user: &BareJid) {
+        if let Some(desk) = self.desks.remove(user)
+            && let Some(before) = desk.wakes
+        {
+            self.timers.remove(&(before, user.clone()));
         }
-        if let Some(old) = self.deadlines.remove(user) {
-            self.timers.remove(&(old, user.clone()));
-        }
-        if let Some(due) = due {
-            self.deadlines.insert(user.clone(), due);
-            self.timers.insert((due, user.clone()));
-        }
+        release(&mut self.desks);
+    }
+}
+
+/// Gives back what a map held when it was much larger.
+pub(super) fn release<K: Eq + Hash, V>(map: &mut HashMap<K, V>) {
+    if map.capacity() > WORTH_RELEASING && map.len() < map.capacity() / 8 {
+        map.shrink_to(2 * map.len());
     }
 }

@@ -4,7 +4,6 @@
 //! blocked already gets the right NOTIFY first; one about whom nobody has decided is pending. Denied is
 //! polite (P2): the watcher has a subscription like any other, to somebody who is offline.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,9 +17,8 @@ use entente_sip_core::subscription::notifier::{
 use entente_sip_core::subscription::screen::Asked;
 use entente_sip_core::usage::{Document, RequestId};
 use entente_xmpp_core::element::Element;
-use entente_xmpp_core::jid::BareJid;
 
-use super::ledger::Ledger;
+use super::ledger::{Ledger, Slot};
 use super::line::{Item, Line};
 use crate::pidf::{self, Author, Device};
 use crate::presence::{ClientKind, Presence, compose, read_stanza, render};
@@ -35,8 +33,10 @@ const GATHERING: Duration = Duration::from_millis(30);
 #[derive(Debug, Default)]
 pub(super) struct Audience {
     pub(super) standing: Standing,
-    /// The user's resources: priority and what they show.
-    devices: BTreeMap<Box<str>, (i8, Presence)>,
+    /// The user's resources: name, priority and what they show. They are few.
+    devices: Vec<(Box<str>, i8, Presence)>,
+    /// The watcher's subscriptions.
+    pub(super) slots: Vec<Slot>,
 }
 
 /// What is decided about a watcher.
@@ -54,29 +54,36 @@ impl Audience {
     pub(super) fn show(&mut self, resource: &str, presence: &Element, kind: ClientKind) {
         let state = read_stanza(presence, kind);
         if presence.get_attr("type") == Some("unavailable") {
-            if resource.is_empty() {
-                self.devices.clear();
-            } else {
-                self.devices.remove(resource);
-            }
+            self.devices
+                .retain(|(name, ..)| !resource.is_empty() && &**name != resource);
             return;
         }
         let priority = presence
             .get_child(presence.ns(), "priority")
             .and_then(|priority| priority.content_text().trim().parse().ok())
             .unwrap_or(0);
-        self.devices.insert(resource.into(), (priority, state));
+        match self
+            .devices
+            .iter_mut()
+            .find(|(name, ..)| &**name == resource)
+        {
+            Some(known) => (known.1, known.2) = (priority, state),
+            None => {
+                self.devices.reserve_exact(1);
+                self.devices.push((resource.into(), priority, state));
+            }
+        }
     }
 
     /// The document that the peer's user is to see.
-    fn document(&self, line: &Line) -> Document {
+    fn document(&self, ledger: &mut Ledger, line: &Line) -> Document {
         let peer = &line.peer;
         let shown = self.standing == Standing::Allowed;
         let devices: Vec<_> = self
             .devices
             .iter()
             .filter(|_| shown)
-            .map(|(resource, (priority, presence))| Device {
+            .map(|(resource, priority, presence)| Device {
                 resource,
                 priority: *priority,
                 presence: render(presence, peer.system),
@@ -101,17 +108,17 @@ impl Audience {
             // An address without a user has no watchers.
             Err(_) => bytes::Bytes::new(),
         };
-        Document {
+        ledger.shared(Document {
             content_type: pidf::CONTENT_TYPE.into(),
             body,
-        }
+        })
     }
 
-    fn decision(&self, line: &Line) -> Decision {
+    fn decision(&self, ledger: &mut Ledger, line: &Line) -> Decision {
         match self.standing {
             Standing::Unknown => Decision::Pending,
-            Standing::Allowed => Decision::Active(self.document(line)),
-            Standing::Denied => Decision::Polite(self.document(line)),
+            Standing::Allowed => Decision::Active(self.document(ledger, line)),
+            Standing::Denied => Decision::Polite(self.document(ledger, line)),
         }
     }
 }
@@ -137,8 +144,8 @@ enum Phase {
 /// One subscription of a remote watcher.
 #[derive(Debug)]
 pub(super) struct Watch {
-    pub(super) watcher: BareJid,
     pub(super) line: Line,
+    config: Arc<NotifierConfig>,
     /// What the notifier was told last.
     decided: Standing,
     phase: Phase,
@@ -148,14 +155,14 @@ impl Watch {
     /// A SUBSCRIBE outside of any dialog came; the caller asks the home.
     pub(super) fn ask(
         now: Instant,
-        watcher: BareJid,
         line: Line,
+        config: Arc<NotifierConfig>,
         (id, request): (RequestId, Message),
         asked: Asked,
     ) -> Self {
         Self {
-            watcher,
             line,
+            config,
             decided: Standing::Unknown,
             phase: Phase::Asking {
                 id,
@@ -167,10 +174,15 @@ impl Watch {
     }
 
     /// A record of the store; the caller asks the home.
-    pub(super) fn wake(now: Instant, watcher: BareJid, line: Line, stored: StoredNotifier) -> Self {
+    pub(super) fn wake(
+        now: Instant,
+        line: Line,
+        config: Arc<NotifierConfig>,
+        stored: StoredNotifier,
+    ) -> Self {
         Self {
-            watcher,
             line: line.recorded(),
+            config,
             decided: Standing::Unknown,
             phase: Phase::Waking {
                 stored: Box::new(stored),
@@ -179,12 +191,12 @@ impl Watch {
         }
     }
 
-    /// Whether the dialog with this tag of ours is this one.
-    pub(super) fn owns(&self, tag: &str) -> bool {
+    /// Our tag of the dialog, if there is one.
+    pub(super) fn tag(&self) -> Option<&str> {
         match &self.phase {
-            Phase::Running(notifier) => notifier.dialog().local_tag() == tag,
-            Phase::Waking { stored, .. } => stored.dialog().local_tag() == tag,
-            Phase::Asking { .. } | Phase::Over => false,
+            Phase::Running(notifier) => Some(notifier.dialog().local_tag()),
+            Phase::Waking { stored, .. } => Some(stored.dialog().local_tag()),
+            Phase::Asking { .. } | Phase::Over => None,
         }
     }
 
@@ -223,12 +235,12 @@ impl Watch {
                 match (self.decided, audience.standing) {
                     (_, Standing::Unknown) | (Standing::Denied, Standing::Denied) => {}
                     (Standing::Allowed, Standing::Allowed) => {
-                        let document = audience.document(&self.line);
+                        let document = audience.document(ledger, &self.line);
                         notifier.handle_input(now, Input::State(document));
                     }
                     (_, standing) => {
                         self.decided = standing;
-                        let decision = audience.decision(&self.line);
+                        let decision = audience.decision(ledger, &self.line);
                         notifier.handle_input(now, Input::Decide(decision));
                     }
                 }
@@ -291,10 +303,9 @@ impl Watch {
     /// The home has said what it will say for now.
     fn begin(&mut self, ledger: &mut Ledger, audience: &Audience) {
         let now = ledger.now();
-        let decision = audience.decision(&self.line);
+        let decision = audience.decision(ledger, &self.line);
         self.decided = audience.standing;
-        let contact = ledger.contact(&self.line.user, &self.line.peer);
-        let config = Arc::new(NotifierConfig::of(&self.line.peer.profile, &contact));
+        let config = Arc::clone(&self.config);
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Asking {
                 id, request, asked, ..
@@ -313,7 +324,7 @@ impl Watch {
             }
             Phase::Waking { stored, .. } => {
                 // The decision of before holds until the home says another.
-                let document = audience.document(&self.line);
+                let document = audience.document(ledger, &self.line);
                 let polite = stored.is_polite();
                 let mut notifier = stored.wake(ledger.moment, config, document);
                 let changed = match audience.standing {

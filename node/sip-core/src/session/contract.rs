@@ -5,7 +5,7 @@ use crate::header::HeaderName;
 use crate::message::Message;
 use crate::reply::Reply;
 use crate::status::Status;
-use crate::usage::{Document, Outcome, RequestId, SendId};
+use crate::usage::{Document, Outcome, RequestId, RequestName, SendId};
 
 /// The caller's name for a text that goes out; it comes back once, with the text's fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -131,6 +131,8 @@ pub enum Output {
     Text {
         /// Its name.
         id: RequestId,
+        /// What names it past its transaction.
+        name: RequestName,
         /// What it says, as it came.
         document: Document,
     },

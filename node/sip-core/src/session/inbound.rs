@@ -13,13 +13,14 @@ use crate::message::Message;
 use crate::method::Method;
 use crate::reply::Reply;
 use crate::status::Status;
-use crate::usage::{Document, RequestId};
+use crate::usage::{Document, RequestId, RequestName};
 
 /// A session that was silent for this long makes room for a new one: its endpoint may have forgotten it.
 const SILENT: Duration = Duration::from_secs(60);
 
-/// A text whose verdict does not come is forgotten when its transaction has been for long.
-const VERDICT_WITHIN: Duration = Duration::from_secs(64);
+/// A text whose verdict does not come is forgotten after this. Much longer than its transaction: a home
+/// that takes it late must not take it again when the peer repeats it.
+const VERDICT_WITHIN: Duration = Duration::from_secs(600);
 
 /// What a full queue of the peer's texts tells it, in seconds.
 const RETRY_AFTER: &str = "5";
@@ -208,7 +209,7 @@ impl Session {
         tag: Box<str>,
         request: Box<Message>,
     ) {
-        if self.answered_before(call_id, cseq).is_some() {
+        if self.answered_before(call_id, cseq).is_some() || self.waits(call_id, cseq).is_some() {
             return self.heard_before(id, (call_id, cseq), tag, request);
         }
         self.unanswered
@@ -225,6 +226,7 @@ impl Session {
         }
         self.open.prefer(now, &tag);
         let document = document(&request);
+        let name = RequestName::of(&request);
         self.unanswered.push(Unanswered {
             id,
             answer_to: id,
@@ -232,7 +234,7 @@ impl Session {
             tag,
             since: now,
         });
-        self.outputs.push_back(Output::Text { id, document });
+        self.outputs.push_back(Output::Text { id, name, document });
     }
 
     /// A MESSAGE whose number came before: the same text past its transaction, because a node died. It
@@ -247,11 +249,7 @@ impl Session {
         if let Some(status) = self.answered_before(call_id, cseq) {
             return self.respond(id, Reply::new(&request, status, &tag));
         }
-        let waiting = self.unanswered.iter_mut().find(|text| {
-            text.request.call_id() == Ok(call_id)
-                && text.request.cseq().is_ok_and(|known| known.number == cseq)
-        });
-        match waiting {
+        match self.waits(call_id, cseq) {
             Some(text) => {
                 // Its first transaction died with a node, so this one gets the answer; the verdict
                 // still comes by the first name.
@@ -264,6 +262,13 @@ impl Session {
                 Reply::new(&request, Status::SERVER_INTERNAL_ERROR, &tag),
             ),
         }
+    }
+
+    fn waits(&mut self, call_id: &str, cseq: u32) -> Option<&mut Unanswered> {
+        self.unanswered.iter_mut().find(|text| {
+            text.request.call_id() == Ok(call_id)
+                && text.request.cseq().is_ok_and(|known| known.number == cseq)
+        })
     }
 
     fn answered_before(&self, call_id: &str, cseq: u32) -> Option<Status> {

@@ -177,6 +177,11 @@ impl Session {
         self.open.iter().map(|open| open.dialog.id())
     }
 
+    /// Our tags in those dialogs.
+    pub fn local_tags(&self) -> impl Iterator<Item = &str> {
+        self.open.iter().map(|open| open.dialog.local_tag())
+    }
+
     /// Whether nothing is open, waits or is on its way: this may be dropped.
     #[must_use]
     pub fn is_idle(&self) -> bool {

@@ -183,6 +183,17 @@ impl Subscriber {
         }
     }
 
+    /// Our tag in that dialog.
+    #[must_use]
+    pub fn local_tag(&self) -> Option<&str> {
+        match &self.phase {
+            Phase::Asking(attempt) => Some(&attempt.tag),
+            Phase::Subscribed(subscribed) => Some(subscribed.dialog.local_tag()),
+            Phase::Ending { dialog, .. } => Some(dialog.local_tag()),
+            Phase::Waiting { .. } | Phase::Stopped | Phase::Ended => None,
+        }
+    }
+
     /// How it stands.
     #[must_use]
     pub fn standing(&self) -> Standing {

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use entente_sip_core::message::Message;
 use entente_sip_core::method::Method;
+use entente_sip_core::reply::Reply;
 use entente_sip_core::status::Status;
 use entente_sip_core::subscription::screen::screen;
-use entente_sip_core::usage::RequestId;
+use entente_sip_core::usage::{RequestId, RequestName};
 use entente_xmpp_core::error::StanzaCondition;
 use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::stanza::PresenceType;
 
-use super::{Desk, WATCH, refuse};
+use super::{Desk, DialogUser, WATCH, refuse};
 use crate::gateway::ledger::Ledger;
 use crate::gateway::settings::Peer;
 use crate::gateway::stanzas;
@@ -28,18 +29,7 @@ impl Desk {
         let tag = message.to().ok().and_then(|to| to.tag().map(str::to_owned));
         match (message.method(), tag) {
             (Some(Method::Subscribe), None) => self.subscribed_to(ledger, id, peer, message),
-            (Some(Method::Subscribe), Some(tag)) => {
-                let watch = self.watches.values_mut().find(|watch| watch.owns(&tag));
-                match (watch, id) {
-                    (Some(watch), Some(id)) => {
-                        let unknown = Audience::default();
-                        let audience = self.audiences.get(&watch.watcher).unwrap_or(&unknown);
-                        watch.subscribe(ledger, audience, id, message);
-                    }
-                    (_, id) => refuse(ledger, id, &message, Status::CALL_DOES_NOT_EXIST),
-                }
-                self.sweep(ledger);
-            }
+            (Some(Method::Subscribe), Some(tag)) => self.refreshed(ledger, id, &tag, message),
             (Some(Method::Notify), Some(tag)) => self.notified(ledger, id, &tag, message),
             (Some(method), Some(tag)) if method.as_str() == "BENOTIFY" => {
                 self.notified(ledger, None, &tag, message);
@@ -55,6 +45,29 @@ impl Desk {
         }
     }
 
+    /// A SUBSCRIBE in the dialog of a watcher.
+    fn refreshed(
+        &mut self,
+        ledger: &mut Ledger,
+        id: Option<RequestId>,
+        tag: &str,
+        message: Message,
+    ) {
+        let Some(slot) = self.index.find(tag) else {
+            return refuse(ledger, id, &message, Status::CALL_DOES_NOT_EXIST);
+        };
+        match (self.entries.get_mut(&slot).map(|entry| &mut entry.user), id) {
+            (Some(DialogUser::Watch(watch)), Some(id)) if watch.tag() == Some(tag) => {
+                let unknown = Audience::default();
+                let audience = self.audiences.get(&watch.line.person);
+                let audience = audience.map_or(&unknown, |known| known);
+                watch.subscribe(ledger, audience, id, message);
+            }
+            (_, id) => refuse(ledger, id, &message, Status::CALL_DOES_NOT_EXIST),
+        }
+        self.settle(ledger, slot);
+    }
+
     /// A request in a session's dialog, or the ACK of a 2xx.
     fn in_session(
         &mut self,
@@ -63,13 +76,15 @@ impl Desk {
         tag: &str,
         message: Message,
     ) {
-        let chat = self.chats.values_mut().find(|chat| chat.owns(tag));
-        match (chat, id) {
+        let slot = self.index.find(tag);
+        match (slot.and_then(|slot| self.chat_at(slot)), id) {
             (Some(chat), Some(id)) => chat.request(ledger, id, message),
             (Some(chat), None) => chat.ack(ledger, message),
             (None, id) => refuse(ledger, id, &message, Status::CALL_DOES_NOT_EXIST),
         }
-        self.sweep(ledger);
+        if let Some(slot) = slot {
+            self.settle(ledger, slot);
+        }
     }
 
     /// INVITE or MESSAGE outside of any dialog.
@@ -84,14 +99,22 @@ impl Desk {
         let Some(person) = person_of(peer, &message) else {
             return refuse(ledger, Some(id), &message, Status::ADDRESS_INCOMPLETE);
         };
+        let now = ledger.now();
+        if message.method() == Some(&Method::Message)
+            && ledger.heard.knows(now, RequestName::of(&message))
+        {
+            return ledger.respond(id, Reply::stateless(&message, Status::OK));
+        }
         match self.chat(ledger, peer, &person) {
-            Ok(chat) => chat.request(ledger, id, message),
+            Ok((slot, chat)) => {
+                chat.request(ledger, id, message);
+                self.settle(ledger, slot);
+            }
             Err(StanzaCondition::JidMalformed) => {
                 refuse(ledger, Some(id), &message, Status::ADDRESS_INCOMPLETE);
             }
             Err(_) => refuse(ledger, Some(id), &message, Status::SERVICE_UNAVAILABLE),
         }
-        self.sweep(ledger);
     }
 
     fn notified(
@@ -101,11 +124,14 @@ impl Desk {
         tag: &str,
         message: Message,
     ) {
-        match self.contacts.values_mut().find(|contact| contact.owns(tag)) {
+        let slot = self.index.find(tag);
+        match slot.and_then(|slot| self.contact_at(slot)) {
             Some(contact) => contact.notify(ledger, id, message),
             None => refuse(ledger, id, &message, Status::CALL_DOES_NOT_EXIST),
         }
-        self.sweep(ledger);
+        if let Some(slot) = slot {
+            self.settle(ledger, slot);
+        }
     }
 
     /// A remote watcher's first SUBSCRIBE.
@@ -128,14 +154,15 @@ impl Desk {
                 return ledger.respond(id, refusal.reply(&message, &tag));
             }
         };
-        if self.watches.len() >= ledger.settings.bounds.watchers {
+        if self.watches >= ledger.settings.bounds.watchers {
             return refuse(ledger, Some(id), &message, Status::SERVICE_UNAVAILABLE);
         }
         let line = self.line(peer, WATCH, &watcher);
         let slot = line.slot;
         let now = ledger.now();
-        let watch = Watch::ask(now, watcher.clone(), line, (id, message), asked);
-        self.watches.insert(slot, watch);
+        let config = self.terms.with(ledger, &self.user, peer).notifier();
+        let watch = Watch::ask(now, line, config, (id, message), asked);
+        self.insert(ledger, slot, DialogUser::Watch(Box::new(watch)));
         let audience = self.audiences.entry(watcher.clone()).or_default();
         if audience.standing == Standing::Allowed {
             // Another subscription of the same watcher runs: its state is the newest.

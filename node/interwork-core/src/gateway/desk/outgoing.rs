@@ -5,7 +5,7 @@ use entente_xmpp_core::error::StanzaCondition;
 use entente_xmpp_core::jid::{BareJid, Jid};
 use entente_xmpp_core::stanza::{PresenceType, Stanza, StanzaKind};
 
-use super::{CONTACT, Desk};
+use super::{CONTACT, Desk, DialogUser};
 use crate::gateway::contacts::Contact;
 use crate::gateway::contract::StanzaId;
 use crate::gateway::ledger::Ledger;
@@ -35,9 +35,11 @@ impl Desk {
         stanza: &Stanza,
     ) {
         if stanza.is_error() {
-            let chat = self.chats.values_mut().find(|chat| chat.remote == *person);
-            if let Some(chat) = chat {
-                chat.returned(ledger, stanza);
+            if let Some(slot) = self.chats.get(person).copied() {
+                if let Some(chat) = self.chat_at(slot) {
+                    chat.returned(ledger, stanza);
+                }
+                self.settle(ledger, slot);
             }
             ledger.taken(id);
         } else {
@@ -47,14 +49,16 @@ impl Desk {
                 None => Err(StanzaCondition::RemoteServerNotFound),
             };
             match chat {
-                Ok(chat) => chat.say(ledger, id, stanza.clone()),
+                Ok((slot, chat)) => {
+                    chat.say(ledger, id, stanza.clone());
+                    self.settle(ledger, slot);
+                }
                 Err(condition) => {
                     stanzas::refuse(ledger, stanza, condition);
                     ledger.taken(id);
                 }
             }
         }
-        self.sweep(ledger);
     }
 
     fn presence(&mut self, ledger: &mut Ledger, id: Option<StanzaId>, to: &Jid, stanza: &Stanza) {
@@ -106,16 +110,15 @@ impl Desk {
         person: BareJid,
         stanza: &Stanza,
     ) {
-        let known = self
-            .contacts
-            .values_mut()
-            .find(|contact| contact.remote == person);
-        if let Some(contact) = known {
-            if stanza.presence_type() == Some(PresenceType::Subscribe) {
-                // Asked again: a refusal of before may be different now.
-                contact.input(ledger, SubscriberInput::Refresh);
+        if let Some(slot) = self.contacts.get(&person).copied() {
+            if let Some(contact) = self.contact_at(slot) {
+                if stanza.presence_type() == Some(PresenceType::Subscribe) {
+                    // Asked again: a refusal of before may be different now.
+                    contact.input(ledger, SubscriberInput::Refresh);
+                }
+                contact.probed(ledger);
             }
-            contact.probed(ledger);
+            self.settle(ledger, slot);
             return ledger.taken(id);
         }
         let peer = ledger.settings.peer_of(person.domain()).cloned();
@@ -128,9 +131,10 @@ impl Desk {
         if let (Some(peer), None) = (&peer, condition) {
             let line = self.line(peer, CONTACT, &person);
             let slot = line.slot;
-            match Contact::start(ledger, person, line, id) {
+            let config = self.terms.with(ledger, &self.user, peer).subscriber(ledger);
+            match Contact::start(ledger, line, config, id) {
                 Ok(contact) => {
-                    self.contacts.insert(slot, contact);
+                    self.insert(ledger, slot, DialogUser::Contact(Box::new(contact)));
                 }
                 Err(_) => {
                     stanzas::refuse(ledger, stanza, StanzaCondition::JidMalformed);
@@ -148,11 +152,12 @@ impl Desk {
     }
 
     fn unwatch(&mut self, ledger: &mut Ledger, person: &BareJid) {
-        for contact in self.contacts.values_mut() {
-            if contact.remote == *person {
-                contact.input(ledger, SubscriberInput::Unsubscribe);
-            }
+        let Some(slot) = self.contacts.get(person).copied() else {
+            return;
+        };
+        if let Some(contact) = self.contact_at(slot) {
+            contact.input(ledger, SubscriberInput::Unsubscribe);
         }
-        self.sweep(ledger);
+        self.settle(ledger, slot);
     }
 }

@@ -320,3 +320,49 @@ fn a_file_is_refused_in_words() {
     assert_eq!(code(&world, id), 415);
     assert!(world.records.is_empty());
 }
+
+/// The peer did not hear our 200 and says its text again, as it was.
+#[test]
+fn a_text_that_the_home_took_late_comes_once() {
+    let pager = |cseq| {
+        request("MESSAGE", cseq, "", "Content-Type: text/plain", "Ciao").replace("florence", "pisa")
+    };
+    let mut world = World::new();
+    world.peer("kamailio", &pager(1));
+    let (ticket, first) = world.stanzas.pop().unwrap();
+    world.pass(Duration::from_secs(70));
+    let again = world.peer("kamailio", &pager(1));
+    assert!(world.stanzas.is_empty(), "it is under way");
+    world.input(Input::Delivered(ticket.unwrap()));
+    assert_eq!(code(&world, again), 200, "the one that waits is answered");
+    assert_eq!(
+        world.gateway.users().count(),
+        0,
+        "nothing is kept of the talk"
+    );
+
+    let again = world.peer("kamailio", &pager(1));
+    assert!(world.stanzas.is_empty(), "the home has it");
+    assert_eq!(code(&world, again), 200);
+    world.peer("kamailio", &pager(2));
+    assert_eq!(world.stanzas.len(), 1, "the same words, said anew");
+
+    // Another node does not know, but gives the stanza the id by which the home does.
+    let mut world = world.successor();
+    world.peer("kamailio", &pager(1));
+    assert_eq!(world.stanzas.pop().unwrap().1, first);
+    world.pass(Duration::from_secs(120));
+}
+
+#[test]
+fn what_was_heard_long_ago_may_be_said_again() {
+    let mut world = World::new();
+    let text =
+        request("MESSAGE", 1, "", "Content-Type: text/plain", "Ciao").replace("florence", "pisa");
+    for _ in 0..2 {
+        world.peer("kamailio", &text);
+        let (ticket, _) = world.stanzas.pop().expect("it is heard");
+        world.input(Input::Delivered(ticket.unwrap()));
+        world.pass(Duration::from_secs(120));
+    }
+}

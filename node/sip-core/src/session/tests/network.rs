@@ -105,7 +105,7 @@ impl User for Side {
                 Output::Respond { id, reply } => {
                     self.acts.push(Act::Respond(ServerId(id.0), reply));
                 }
-                Output::Text { id, document } => {
+                Output::Text { id, document, .. } => {
                     let text = std::str::from_utf8(&document.body).unwrap();
                     self.heard.push(text.parse().unwrap());
                     let verdict = Input::Verdict {

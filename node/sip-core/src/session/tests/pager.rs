@@ -33,6 +33,16 @@ fn a_text_comes_in_without_a_session() {
 }
 
 #[test]
+fn a_text_that_comes_again_while_it_waits_is_heard_once() {
+    let mut alice = Alice::of(Profile::simple());
+    let first = alice.request(1, "MESSAGE", 1, &says("late"));
+    assert_eq!(first, ["bob says late"]);
+    alice.now += Duration::from_secs(90);
+    assert!(alice.request(2, "MESSAGE", 1, &says("late")).is_empty());
+    assert_eq!(alice.verdict(1, 200), ["200"]);
+}
+
+#[test]
 fn a_session_that_the_peer_opened_is_used() {
     let mut alice = Alice::of(Profile::simple());
     alice.invited("");
