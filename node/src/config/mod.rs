@@ -9,6 +9,8 @@ pub(crate) mod check;
 pub(crate) mod dev;
 pub(crate) mod env;
 pub(crate) mod keys;
+#[cfg(test)]
+mod mutations;
 pub(crate) mod problem;
 pub(crate) mod raw;
 pub(crate) mod sip;

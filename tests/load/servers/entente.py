@@ -20,7 +20,7 @@ id = "{node}"
 host = "{host}"
 data_dir = "{directory}/data"
 public_addresses = ["{address}"]
-roles = ["home", "client", "xmpp"]
+roles = ["home", "client", "xmpp", "sip"]
 [cluster]
 listen = "{address}"
 advertise = "{address}"
@@ -42,7 +42,7 @@ level = "warn"
 [domains."{domain}"]
 certificate_file = "{certificate}"
 private_key_file = "{key}"
-"""
+{sip}"""
 
 
 CLUSTER = """seeds = {seeds}
@@ -57,6 +57,8 @@ ADMIN = 9290
 class Entente(Instance):
     accounts_while_running = True
     node, host, cluster = "n1", None, ""
+    # Further tables of the configuration; SIP is off without them.
+    sip = ""
 
     @staticmethod
     def available():
@@ -72,7 +74,7 @@ class Entente(Instance):
             dns_address=self.name_server.address, dns_port=self.name_server.port,
             certificate=self.certificate, key=self.key, ca=self.authority.certificate,
             domain=self.domain, node=self.node, host=self.host or self.domain,
-            cluster=self.cluster))
+            cluster=self.cluster, sip=self.sip.format(address=self.address)))
 
     def command(self):
         return [BINARY, "run", "--config", str(self.config)], {}

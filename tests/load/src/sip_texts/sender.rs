@@ -137,7 +137,7 @@ impl Sender {
             .header(
                 "via",
                 format_args!(
-                    "{};branch=z9hG4bK{}.{branch}.{}",
+                    "{};branch=z9hG4bK{}.{branch}.{index}.{}",
                     self.via, self.name, talk.cseq
                 ),
             )
