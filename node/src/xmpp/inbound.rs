@@ -19,7 +19,9 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::acceptance::{Acceptance, Notice, Ready};
+use super::carrier::Carrier;
 use super::connection::method_name;
+use super::outbound::WRITE_AHEAD;
 use super::service::{XmppService, tls_policy};
 use super::status::{InboundEntry, StreamStatus};
 use super::verification::verify;
@@ -61,6 +63,8 @@ pub(super) async fn serve(
         needs_flush: false,
         verifications: JoinSet::new(),
         pairs: Vec::new(),
+        bidi: None,
+        carrier: None,
         acks: false,
         closed: None,
     };
@@ -76,6 +80,7 @@ struct Authenticated {
     remote: Arc<str>,
     local: Arc<str>,
     method: AuthMethod,
+    bidi: bool,
 }
 
 struct Connection {
@@ -91,6 +96,9 @@ struct Connection {
     /// Dialback keys that are being verified.
     verifications: JoinSet<(RequestId, DialbackOutcome)>,
     pairs: Vec<Authenticated>,
+    /// The pair, ours first, whose stanzas may go out here (XEP-0288).
+    bidi: Option<(Arc<str>, Arc<str>)>,
+    carrier: Option<Carrier>,
     acks: bool,
     closed: Option<CloseReason>,
 }
@@ -98,6 +106,7 @@ struct Connection {
 enum Wake {
     Io(IoEvent),
     Acceptance(Ready),
+    Queue,
     Verified(Option<(RequestId, DialbackOutcome)>),
     Policy,
     Timer,
@@ -142,6 +151,7 @@ impl Connection {
                 stream,
                 acceptance,
                 verifications,
+                carrier,
                 ..
             } = &mut self;
             let reading = stream.wants_bytes() && !blocked;
@@ -149,12 +159,13 @@ impl Connection {
                 biased;
                 event = io.event(out, needs_flush, reading, |bytes| stream.handle_input(now(), InboundInput::Bytes(bytes.into()))) => Wake::Io(event),
                 ready = acceptance.ready() => Wake::Acceptance(ready),
+                () = woken(carrier.as_ref()) => Wake::Queue,
                 Some(verified) = verifications.join_next() => Wake::Verified(verified.ok()),
                 changed = policy.changed() => if changed.is_ok() { Wake::Policy } else { Wake::Timer },
                 () = until(deadline) => Wake::Timer,
             };
             match wake {
-                Wake::Io(IoEvent::Read | IoEvent::Written) => {}
+                Wake::Io(IoEvent::Read | IoEvent::Written) | Wake::Queue => {}
                 Wake::Io(IoEvent::Eof | IoEvent::Broken) => self.input(InboundInput::Eof),
                 Wake::Acceptance(ready) => match self.acceptance.take(now(), ready).await {
                     Notice::Nothing => {}
@@ -195,8 +206,29 @@ impl Connection {
         if handled > 0 {
             self.input(InboundInput::Handled(handled));
         }
-        self.stream.take_transmit(&mut self.out);
+        self.carry(now);
         blocked
+    }
+
+    /// Writes what is to be written; our stanzas too, if the peer opened the stream for both directions.
+    fn carry(&mut self, now: Instant) {
+        if self.stream.is_sendable()
+            && let Some((local, remote)) = self.bidi.take()
+        {
+            self.carrier = Carrier::attach(&self.service, &local, &remote);
+        }
+        if self.out.len() < WRITE_AHEAD
+            && let Some(carrier) = &mut self.carrier
+        {
+            carrier.fill(now, &mut self.stream);
+        }
+        self.stream.take_transmit(&mut self.out);
+        if self.out.is_empty()
+            && !self.needs_flush
+            && let Some(carrier) = &mut self.carrier
+        {
+            carrier.written();
+        }
     }
 
     async fn act(&mut self, now: Instant, output: InboundOutput) {
@@ -215,14 +247,17 @@ impl Connection {
                 remote,
                 local,
                 method,
-                ..
-            } => self.authenticated(remote, local, method),
+                bidi,
+            } => self.authenticated(remote, local, method, bidi),
             InboundOutput::SmEnabled => {
                 self.acks = true;
                 self.show();
             }
-            // We send nothing on inbound streams.
-            InboundOutput::Delivered(_) => {}
+            InboundOutput::Delivered(token) => {
+                if let Some(carrier) = &self.carrier {
+                    carrier.delivered(token);
+                }
+            }
             InboundOutput::Closed(reason) => self.closed = Some(reason),
         }
     }
@@ -273,7 +308,7 @@ impl Connection {
             .is_ok_and(|domain| self.service.trust.proves(chain, &domain, UnixTime::now()))
     }
 
-    fn authenticated(&mut self, remote: Arc<str>, local: Arc<str>, method: AuthMethod) {
+    fn authenticated(&mut self, remote: Arc<str>, local: Arc<str>, method: AuthMethod, bidi: bool) {
         self.permit.authenticated();
         let name = method_name(method);
         tracing::info!(peer = %self.peer, %remote, %local, method = name, "inbound stream authenticated");
@@ -281,10 +316,14 @@ impl Connection {
         if self.pairs.is_empty() {
             metrics::gauge!("entente_xmpp_streams", "direction" => "in").increment(1.0);
         }
+        if bidi {
+            self.bidi = Some((Arc::clone(&local), Arc::clone(&remote)));
+        }
         self.pairs.push(Authenticated {
             remote,
             local,
             method,
+            bidi,
         });
         self.show();
     }
@@ -302,6 +341,7 @@ impl Connection {
             peer: Some(self.peer.to_string()),
             tls,
             authentication: Some(method_name(pair.method)),
+            bidi: pair.bidi,
             acks: self.acks,
             ..StreamStatus::default()
         });
@@ -329,10 +369,10 @@ impl Connection {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        [self.stream.poll_timeout(), self.acceptance.poll_timeout()]
-            .into_iter()
-            .flatten()
-            .min()
+        let carrier = self.carrier.as_ref().and_then(Carrier::poll_timeout);
+        let acceptance = self.acceptance.poll_timeout();
+        let deadlines = [self.stream.poll_timeout(), acceptance, carrier];
+        deadlines.into_iter().flatten().min()
     }
 
     async fn timer(&mut self) {
@@ -341,9 +381,14 @@ impl Connection {
             self.input(InboundInput::Timeout);
         }
         self.acceptance.timeout(now).await;
+        if let Some(carrier) = &self.carrier {
+            carrier.timeout();
+        }
     }
 
     async fn end(mut self) {
+        // What has no receipt goes out on another stream.
+        self.carrier = None;
         if let Some(pair) = self.pairs.first() {
             tracing::info!(peer = %self.peer, remote = %pair.remote, reason = ?self.closed, "inbound stream closed");
             metrics::gauge!("entente_xmpp_streams", "direction" => "in").decrement(1.0);
@@ -360,5 +405,12 @@ impl Connection {
         self.io = Io::Gone;
         // The permit is held meanwhile: what lingers counts as a connection.
         self.acceptance.linger(LINGER).await;
+    }
+}
+
+async fn woken(carrier: Option<&Carrier>) {
+    match carrier {
+        Some(carrier) => carrier.woken().await,
+        None => std::future::pending().await,
     }
 }

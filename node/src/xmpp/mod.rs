@@ -1,7 +1,8 @@
 //! The XMPP federation connection manager: streams from and to other servers.
 //!
 //! One queue and one outbound stream for each pair of domains, opened on demand ([`pair`], [`outbound`]);
-//! any number of inbound streams ([`inbound`]). What a peer sends is taken into custody like what
+//! any number of inbound streams ([`inbound`]), one of which may stand in for the outbound one if the
+//! peer opened it for both directions ([`carrier`]). What a peer sends is taken into custody like what
 //! a client sends ([`acceptance`]); what goes out gets its receipt when the peer acknowledged it or, for
 //! peers that don't, when it was written.
 //!
@@ -12,6 +13,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may fail"))]
 
 mod acceptance;
+mod carrier;
 mod connection;
 mod failure;
 mod inbound;

@@ -29,7 +29,7 @@ const SHORT_LIFE: Duration = Duration::from_secs(2);
 /// An idle pair is forgotten after this time; its envelope filter goes with it.
 const FORGET: Duration = Duration::from_secs(120);
 /// Bytes put on a stream before the last ones are written.
-const WRITE_AHEAD: usize = 256 * 1024;
+pub(super) const WRITE_AHEAD: usize = 256 * 1024;
 /// How long a stream that is not needed any more waits for the peer's acknowledgements.
 const FAREWELL: Duration = Duration::from_secs(3);
 /// How long stanzas of a closed bidirectional stream are held.
@@ -39,7 +39,7 @@ const LINGER: Duration = Duration::from_secs(30);
 pub(super) async fn serve(service: Arc<XmppService>, pair: Arc<Pair>) {
     let mut pause = FIRST_PAUSE;
     loop {
-        if !pair.has_waiting() {
+        if !pair.begin() {
             pair.show(|status| status.state = "idle");
             let idle = timeout(FORGET, pair.woken()).await.is_err();
             if idle && pair.retire() {
@@ -60,6 +60,7 @@ pub(super) async fn serve(service: Arc<XmppService>, pair: Arc<Pair>) {
             Ok((connection, Some(terms))) => {
                 let began = now();
                 Box::pin(Session::begin(&service, &pair, connection, terms).run()).await;
+                pair.finish();
                 if began.elapsed() >= SHORT_LIFE {
                     pause = FIRST_PAUSE;
                 } else if pair.has_waiting() {
@@ -68,7 +69,11 @@ pub(super) async fn serve(service: Arc<XmppService>, pair: Arc<Pair>) {
             }
             Ok((_, None)) => unreachable!("a federating stream has terms"),
             Err(failure) => {
-                fail(&service, &pair, &failure);
+                // What waits can go over a stream that the peer opened meanwhile.
+                if !pair.is_carried() {
+                    fail(&service, &pair, &failure);
+                }
+                pair.finish();
                 back_off(&service, &pair, &mut pause).await;
             }
         }
@@ -88,7 +93,8 @@ async fn expiring<T>(service: &XmppService, pair: &Pair, work: impl Future<Outpu
     }
 }
 
-fn expire(service: &XmppService, pair: &Pair) {
+/// Answers what has waited too long.
+pub(super) fn expire(service: &XmppService, pair: &Pair) {
     bounce_all(
         service,
         pair.expired(now()),
@@ -104,7 +110,29 @@ fn fail(service: &XmppService, pair: &Pair, failure: &ConnectFailure) {
     bounce_all(service, waiting, &failure.stanza_error());
 }
 
-fn bounce_all(service: &XmppService, waiting: Vec<Waiting>, error: &StanzaError) {
+/// What the sender of a stanza hears that several streams died with.
+pub(super) fn tried_too_often() -> StanzaError {
+    StanzaError::new(StanzaCondition::RemoteServerTimeout)
+}
+
+/// Answers what is larger than the peer accepts (XEP-0478 section 4).
+pub(super) fn bounce_oversized(
+    service: &XmppService,
+    oversized: Vec<Waiting>,
+    largest: Option<usize>,
+) {
+    if oversized.is_empty() {
+        return;
+    }
+    let most = largest.unwrap_or_default();
+    let error = StanzaError::new(StanzaCondition::PolicyViolation).with_text(format!(
+        "The other server accepts stanzas of up to {most} bytes"
+    ));
+    bounce_all(service, oversized, &error);
+}
+
+/// Answers all of these.
+pub(super) fn bounce_all(service: &XmppService, waiting: Vec<Waiting>, error: &StanzaError) {
     let mut batch = ReceiptBatch::default();
     for Waiting {
         envelope, stanza, ..
@@ -120,7 +148,13 @@ async fn back_off(service: &XmppService, pair: &Pair, pause: &mut Duration) {
     // Between half and all of it: nodes that failed together do not come back together.
     let jittered = pause.mul_f64(rand::rng().random_range(0.5..=1.0));
     *pause = (*pause * 2).min(LONGEST_PAUSE);
-    expiring(service, pair, tokio::time::sleep(jittered)).await;
+    let pause = async {
+        tokio::select! {
+            () = tokio::time::sleep(jittered) => {}
+            () = pair.until_carried() => {}
+        }
+    };
+    expiring(service, pair, pause).await;
 }
 
 /// An established stream.
@@ -254,6 +288,7 @@ impl<'a> Session<'a> {
         };
         if self.connection.stream.is_established() && self.connection.out.len() < WRITE_AHEAD {
             let acks = self.connection.stream.sm_enabled();
+            let largest = self.connection.stream.peer_limits().max_bytes;
             let Self {
                 connection,
                 on_write,
@@ -261,7 +296,7 @@ impl<'a> Session<'a> {
                 ..
             } = self;
             let mut count = 0;
-            pair.take(WRITE_AHEAD, |token, stanza| {
+            let oversized = pair.take(WRITE_AHEAD, largest, |token, stanza| {
                 count += 1;
                 connection.send(now, token, stanza);
                 if !acks {
@@ -271,6 +306,7 @@ impl<'a> Session<'a> {
             if count > 0 {
                 self.service.stanzas_out.increment(count);
             }
+            bounce_oversized(self.service, oversized, largest);
         }
         let acks_owed = self.connection.stream.unhandled() > 0;
         if self
@@ -392,11 +428,7 @@ impl<'a> Session<'a> {
         let given_up = self.pair.requeue(now());
         tracing::info!(local = %self.pair.local, remote = %self.pair.remote, ?reason, "outbound stream closed");
         metrics::gauge!("entente_xmpp_streams", "direction" => "out").decrement(1.0);
-        bounce_all(
-            self.service,
-            given_up,
-            &StanzaError::new(StanzaCondition::RemoteServerTimeout),
-        );
+        bounce_all(self.service, given_up, &tried_too_often());
         self.pair.show(|status| {
             status.state = "idle";
             status.tls = None;

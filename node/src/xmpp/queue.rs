@@ -136,6 +136,15 @@ impl OutboundQueue {
         Some((self.last_token, bytes))
     }
 
+    /// Takes the next stanza out if it has more than `most` bytes: a stream whose peer announced that
+    /// bound would end by it (XEP-0478).
+    pub(super) fn take_oversized(&mut self, most: usize) -> Option<Waiting> {
+        let waiting = self
+            .waiting
+            .pop_front_if(|waiting| waiting.stanza.bytes().len() > most)?;
+        Some(self.forget(waiting))
+    }
+
     /// The peer, or for a peer without acks the kernel, has the stanza. Its envelope wants a receipt.
     pub(super) fn done(&mut self, token: u64) -> Option<EnvelopeId> {
         // Almost always the front one: peers acknowledge in order.
@@ -252,6 +261,20 @@ mod tests {
             .filter_map(|waiting| waiting.envelope.as_ref())
             .map(|envelope| envelope.seq)
             .collect()
+    }
+
+    #[test]
+    fn what_is_too_large_for_the_peer_is_taken_out_and_does_not_hold_up_the_others() {
+        let now = start();
+        let mut queue = OutboundQueue::new(BOUNDS);
+        queue.push(now, item(1, 500));
+        queue.push(now, item(2, 0));
+        assert!(queue.take_oversized(1_000).is_none());
+        let large = queue.take_oversized(400).unwrap();
+        assert_eq!(seqs(&[large]), [1]);
+        assert!(queue.take_oversized(400).is_none());
+        assert!(queue.next().is_some());
+        assert!(matches!(queue.push(now, item(1, 500)), Pushed::Done(_)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The service: what all streams share, the table of pairs, and the way in for what goes out.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
@@ -61,6 +62,7 @@ pub(crate) struct XmppService {
     pub(super) stanzas_in: metrics::Counter,
     pub(super) stanzas_out: metrics::Counter,
     pairs: RwLock<Pairs>,
+    carriers: AtomicU64,
     random: ring::rand::SystemRandom,
 }
 
@@ -89,8 +91,6 @@ impl XmppService {
         let mut inbound_config = InboundConfig::new(domains, secret.clone());
         inbound_config.limits.bytes = config.max_stanza_bytes;
         inbound_config.idle_timeout = config.idle;
-        // We answer on streams of our own; the peer may send on ours (`outbound`).
-        inbound_config.bidi = false;
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             policy: watch::Sender::new(policy),
@@ -112,6 +112,7 @@ impl XmppService {
             stanzas_in: metrics::counter!("entente_xmpp_stanzas_total", "direction" => "in"),
             stanzas_out: metrics::counter!("entente_xmpp_stanzas_total", "direction" => "out"),
             pairs: RwLock::default(),
+            carriers: AtomicU64::new(0),
             random: ring::rand::SystemRandom::new(),
             config: config.clone(),
         }))
@@ -188,6 +189,11 @@ impl XmppService {
         Some(seed)
     }
 
+    /// A name for an inbound stream that carries our stanzas.
+    pub(super) fn next_carrier(&self) -> u64 {
+        self.carriers.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// Sends a stanza that we made ourselves, for a domain of ours.
     pub(super) fn send_own(&self, stanza: Stanza) {
         self.submit(OutboundItem {
@@ -241,7 +247,7 @@ impl XmppService {
     }
 
     /// The pair, made if needed; `None` when there are too many.
-    fn pair(&self, local: &str, remote: &str) -> Option<Arc<Pair>> {
+    pub(super) fn pair(&self, local: &str, remote: &str) -> Option<Arc<Pair>> {
         {
             let pairs = self.pairs.read().unwrap_or_else(PoisonError::into_inner);
             if let Some(pair) = pairs.get(remote).and_then(|locals| locals.get(local)) {

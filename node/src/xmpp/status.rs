@@ -15,7 +15,8 @@ pub(crate) struct StreamStatus {
     pub(crate) local: String,
     /// The peer's.
     pub(crate) remote: String,
-    /// `connecting`, `established`, `backing off`, `idle`, `unauthenticated`.
+    /// `connecting`, `established`, `backing off`, `idle`, `unauthenticated`; outbound also `over the
+    /// peer's stream`: an inbound one that the peer opened for both directions.
     pub(crate) state: &'static str,
     /// The peer's address, or the target.
     #[serde(skip_serializing_if = "Option::is_none")]

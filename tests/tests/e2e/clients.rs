@@ -8,45 +8,88 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use entente_load::Login;
+
 use crate::harness::{
-    CLIENT_PORT, CLIENT_TLS_PORT, Cases, Cluster, PASSWORD, PATIENCE, Settings, case, eventually,
-    have, within,
+    CLIENT_PORT, CLIENT_TLS_PORT, Cases, ClientTls, Cluster, Folder, Node, PASSWORD, PATIENCE,
+    Profanity, Settings, case, command, eventually, have, within,
 };
 
 const DOMAIN: &str = "lucca.example";
+/// Its certificate is from the development CA that `entente certs init` makes.
+const DEVELOPED: &str = "barga.example";
 /// The version that the script was written for.
 const SLIXMPP: &str = "slixmpp==1.17.0";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn clients() {
-    let fixture = Arc::new(
-        Cluster::start(Settings {
-            name: "clients",
-            net: 5,
-            nodes: 1,
-            clustered: false,
-            domains: vec![DOMAIN],
-            extra: String::new(),
-        })
-        .await,
-    );
-    let mut cases = Cases::default();
-    cases
-        .together(vec![case!(fixture, slixmpp), case!(fixture, go_sendxmpp)])
-        .await;
-    cases.check(fixture.faults());
-    cases.finish(|| fixture.evidence());
+struct Fixture {
+    cluster: Cluster,
+    certificates: Folder,
 }
 
-async fn slixmpp(fixture: Arc<Cluster>) {
+impl Fixture {
+    fn node(&self) -> &Node {
+        self.cluster.first()
+    }
+
+    /// The development CA.
+    fn ca(&self) -> PathBuf {
+        self.certificates.path().join("dev-ca.pem")
+    }
+
+    /// An account in the domain with the development certificate.
+    async fn user(&self, name: &str) -> Login {
+        let login = Login::new(name, DEVELOPED, PASSWORD);
+        self.node().add_user(&login.bare()).await;
+        login
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients() {
+    let certificates = Folder::new("clients-certificates");
+    let folder = certificates.path().to_str().unwrap();
+    let init = ["certs", "init", "--out", folder, "--domains", DEVELOPED];
+    let made = command(&init, "").await;
+    assert!(made.status.success(), "{made:?}");
+    let extra = format!(
+        "[domains.\"{DEVELOPED}\"]\n\
+         certificate_file = \"{folder}/{DEVELOPED}.pem\"\nprivate_key_file = \"{folder}/{DEVELOPED}.key\"\n"
+    );
+    let cluster = Cluster::start(Settings {
+        name: "clients",
+        net: 5,
+        nodes: 1,
+        clustered: false,
+        domains: vec![DOMAIN],
+        extra,
+    })
+    .await;
+    let fixture = Arc::new(Fixture {
+        cluster,
+        certificates,
+    });
+    let mut cases = Cases::default();
+    cases
+        .together(vec![
+            case!(fixture, slixmpp),
+            case!(fixture, go_sendxmpp),
+            case!(fixture, profanity),
+        ])
+        .await;
+    cases.check(fixture.cluster.faults());
+    cases.finish(|| fixture.cluster.evidence());
+}
+
+async fn slixmpp(fixture: Arc<Fixture>) {
     let Some(python) = python().await else { return };
-    let (a, b) = (fixture.user("giacomo").await, fixture.user("elvira").await);
-    let node = fixture.first();
+    let cluster = &fixture.cluster;
+    let (a, b) = (cluster.user("giacomo").await, cluster.user("elvira").await);
+    let node = fixture.node();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/conversation.py");
     let talk = Command::new(python)
         .arg(script)
         .args([node.address.to_string(), CLIENT_PORT.to_string()])
-        .arg(fixture.authority.certificate())
+        .arg(cluster.authority.certificate())
         .args([a.bare(), b.bare(), PASSWORD.to_owned()])
         .kill_on_drop(true)
         .output();
@@ -105,12 +148,12 @@ async fn python() -> Option<PathBuf> {
 }
 
 /// One listens, the other sends: over STARTTLS and over direct TLS, with the certificate checked.
-async fn go_sendxmpp(fixture: Arc<Cluster>) {
+async fn go_sendxmpp(fixture: Arc<Fixture>) {
     if !have("go-sendxmpp", "go-sendxmpp") {
         return;
     }
     let (a, b) = (fixture.user("sender").await, fixture.user("listener").await);
-    let node = fixture.first();
+    let node = fixture.node();
     let client = |user: &str, port: u16| {
         let mut command = Command::new("go-sendxmpp");
         command
@@ -122,8 +165,8 @@ async fn go_sendxmpp(fixture: Arc<Cluster>) {
                 "-j",
                 &format!("{}:{port}", node.address),
             ])
-            .env("SSL_CERT_FILE", fixture.authority.certificate())
-            .env("HOME", fixture.folder.path())
+            .env("SSL_CERT_FILE", fixture.ca())
+            .env("HOME", fixture.cluster.folder.path())
             .stdin(Stdio::piped())
             .kill_on_drop(true);
         if port == CLIENT_TLS_PORT {
@@ -131,7 +174,7 @@ async fn go_sendxmpp(fixture: Arc<Cluster>) {
         }
         command
     };
-    let heard = fixture.folder.path().join("heard.txt");
+    let heard = fixture.cluster.folder.path().join("heard.txt");
     let mut listener = client(&b.bare(), CLIENT_PORT);
     let file = std::fs::File::create(&heard).unwrap();
     listener
@@ -171,4 +214,53 @@ async fn go_sendxmpp(fixture: Arc<Cluster>) {
         })
         .await;
     }
+}
+
+/// Two of them, one with STARTTLS and one with direct TLS: login, roster, presence both ways, messages
+/// both ways.
+async fn profanity(fixture: Arc<Fixture>) {
+    if !have("profanity", "profanity") || !have("tmux", "tmux") {
+        return;
+    }
+    let (folder, ca) = (fixture.cluster.folder.path(), fixture.ca());
+    let (a, b) = (fixture.user("alma").await, fixture.user("bice").await);
+    let (alma, bice) = (a.bare(), b.bare());
+    let start = async |login, tls| Profanity::start(folder, fixture.node(), &ca, login, tls).await;
+    let (ours, theirs) = tokio::join!(start(&a, ClientTls::Starttls), start(&b, ClientTls::Direct));
+    for client in [&ours, &theirs] {
+        let log = client.log();
+        assert!(
+            log.contains("Certificate verification passed")
+                && log.contains("SCRAM-SHA-256 auth successful"),
+            "{log}"
+        );
+    }
+    ours.say(&format!("/sub request {bice}")).await;
+    theirs
+        .shows(&format!("Received authorization request from {alma}"))
+        .await;
+    theirs.say(&format!("/sub allow {alma}")).await;
+    theirs.say(&format!("/sub request {alma}")).await;
+    ours.shows(&format!("Roster item added: {bice}")).await;
+    ours.shows(&format!("++ {bice} (profanity) is online"))
+        .await;
+    ours.say(&format!("/sub allow {bice}")).await;
+    theirs
+        .shows(&format!("++ {alma} (profanity) is online"))
+        .await;
+    theirs.say("/status set away \"in the woods\"").await;
+    ours.shows(&format!("++ {bice} (profanity) is away, \"in the woods\""))
+        .await;
+    ours.say(&format!("/msg {bice} Grüße & <3")).await;
+    theirs
+        .shows(&format!("<< chat message: {alma}/profanity (win 2)"))
+        .await;
+    theirs.say("/win 2").await;
+    theirs.shows(&format!("{alma}/profanity: Grüße & <3")).await;
+    theirs.say("Danke, 世界").await;
+    ours.shows(&format!("{bice}/profanity: Danke, 世界")).await;
+    theirs.say("/quit").await;
+    ours.say("/win 1").await;
+    ours.shows(&format!("-- {bice} (profanity) is offline"))
+        .await;
 }

@@ -15,7 +15,8 @@ pub(super) struct Flow {
     uncounted: u64,
     /// Until when the peer's closing tag is awaited; ours is out.
     pub(super) closing: Option<Instant>,
-    /// The stream will be closed as soon as everything that was taken has its receipt, or then.
+    /// The stream will be closed as soon as everything that was taken has its receipt and everything
+    /// that was sent is acknowledged, or then.
     pub(super) leaving: Option<Instant>,
     /// Stanzas that can no longer be sent on this stream.
     late: Vec<Unacked>,
@@ -51,8 +52,13 @@ impl Flow {
 
     /// Whether the time of [`Self::leaving`] has come.
     pub(super) fn may_leave(&self, now: Instant) -> bool {
-        let settled = self.uncounted == 0 && self.unhandled() == 0;
-        self.closing.is_none() && self.leaving.is_some_and(|until| settled || until <= now)
+        let Some(until) = self.leaving else {
+            return false;
+        };
+        let settled = self.uncounted == 0
+            && self.unhandled() == 0
+            && !self.acks.as_ref().is_some_and(Acks::awaits_answer);
+        self.closing.is_none() && (settled || until <= now)
     }
 
     /// Our closing tag, after the last `<a/>`; the peer's is awaited until then.

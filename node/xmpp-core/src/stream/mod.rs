@@ -12,6 +12,7 @@ mod client;
 mod flow;
 mod identifiers;
 mod inbound;
+mod limits;
 mod outbound;
 mod wire;
 
@@ -30,6 +31,8 @@ pub use inbound::{
     InboundAnswer, InboundConfig, InboundDeadline, InboundInput, InboundOutput, InboundRequest,
     InboundStream,
 };
+
+pub use limits::PeerLimits;
 
 pub use outbound::{
     OutboundConfig, OutboundDeadline, OutboundError, OutboundInput, OutboundOutput, OutboundStream,

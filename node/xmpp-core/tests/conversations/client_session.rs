@@ -44,6 +44,16 @@ fn ended(talk: &mut Talk) -> CloseReason {
 }
 
 #[test]
+fn a_labels_are_written_as_u_labels() {
+    let mut talk = Talk::bound(config());
+    talk.send("<message to='a@xn--bcher-kva.example/r' id='1'/>");
+    assert_eq!(
+        stanza(&mut talk),
+        "<message id='1' from='juliet@example.com/balcony' to='a@bücher.example/r'/>"
+    );
+}
+
+#[test]
 fn from_is_stamped_or_checked() {
     let mut talk = Talk::bound(config());
     talk.send("<message to='romeo@example.net'><body>hi</body></message>");

@@ -124,8 +124,8 @@ fn starttls_then_external() {
         got.ends_with(
             "version='1.0'><stream:features>\
              <starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>\
-             <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes>\
-             <idle-seconds>30</idle-seconds></limits></stream:features>"
+             <limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>262144</max-bytes>\
+             <idle-seconds>3600</idle-seconds></limits></stream:features>"
         ),
         "{got}"
     );
@@ -502,6 +502,17 @@ fn bidirectional_streams() {
         talk.outputs.pop_front(),
         Some(InboundOutput::Delivered(8))
     ));
+    // Only the pair of the header: others that share the stream have not asked for it.
+    let (mut talk, _) = Talk::greeted(config(), true);
+    talk.send("<bidi xmlns='urn:xmpp:bidi'/>");
+    assert!(!talk.stream.is_sendable());
+    talk.send("<db:result from='peer.example' to='chat.example.com'>k</db:result>");
+    talk.reply(ALLOWED);
+    talk.reply(InboundAnswer::CertificateMatches(true));
+    assert!(matches!(
+        talk.outputs.pop_back(),
+        Some(InboundOutput::Authenticated { bidi: false, .. })
+    ));
     // COMPAT ejabberd: the wrong namespace is no request, and no reason to close.
     let (mut talk, _) = Talk::greeted(config(), true);
     assert_eq!(talk.send("<bidi xmlns='urn:xmpp:features:bidi'/>"), "");
@@ -510,6 +521,32 @@ fn bidirectional_streams() {
         talk.outputs.pop_back(),
         Some(InboundOutput::Authenticated { bidi: false, .. })
     ));
+}
+
+/// XEP-0478 section 3.2.
+#[test]
+fn limits_of_a_peer_that_opened_a_bidirectional_stream() {
+    let (mut talk, _) = Talk::greeted(config(), true);
+    talk.send(
+        "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'>\
+         <max-bytes>20000</max-bytes><idle-seconds>90</idle-seconds></limits></bidi>",
+    );
+    talk.send(EXTERNAL);
+    assert!(
+        !talk.stream.is_sendable(),
+        "the peer's new stream is awaited"
+    );
+    talk.send(HEADER);
+    assert!(talk.stream.is_sendable());
+    assert_eq!(talk.stream.peer_limits().max_bytes, Some(20_000));
+    talk.now += Duration::from_secs(45);
+    assert_eq!(
+        talk.stream.next_deadline(),
+        Some((talk.now, InboundDeadline::Keepalive))
+    );
+    assert_eq!(talk.input(InboundInput::Timeout), " ");
+    talk.input(InboundInput::Leave);
+    assert!(!talk.stream.is_sendable());
 }
 
 #[test]

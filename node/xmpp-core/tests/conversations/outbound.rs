@@ -10,7 +10,7 @@ use entente_xmpp_core::error::StanzaCondition;
 use entente_xmpp_core::sasl::SaslCondition;
 use entente_xmpp_core::stream::{
     AuthMethod, CloseReason, OutboundConfig, OutboundError, OutboundInput, OutboundOutput,
-    OutboundStream, Purpose, TlsPolicy,
+    OutboundStream, PeerLimits, Purpose, TlsPolicy,
 };
 
 const HEADER: &str = "<?xml version='1.0'?><stream:stream xmlns='jabber:server' \
@@ -256,7 +256,11 @@ fn bidirectional_streams() {
     let mut talk = Talk::tls(config());
     assert_eq!(
         talk.send(&features(offered)),
-        format!("<bidi xmlns='urn:xmpp:bidi'/>{}", db_result())
+        format!(
+            "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'>\
+             <max-bytes>262144</max-bytes></limits></bidi>{}",
+            db_result()
+        )
     );
     talk.send(VALID);
     assert!(talk.how_established().1);
@@ -283,6 +287,35 @@ fn bidirectional_streams() {
     let (mut talk, _) = Talk::established(config(), "");
     let got = talk.send("<message from='b@peer.example' to='a@example.com'/>");
     assert!(got.contains("<not-authorized "), "{got}");
+}
+
+/// XEP-0478: what the peer says last counts, and it hears from us in time.
+#[test]
+fn limits_of_the_peer() {
+    let limits = |bytes: &str, seconds: &str| {
+        format!(
+            "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{bytes}</max-bytes>\
+             <idle-seconds>{seconds}</idle-seconds></limits>"
+        )
+    };
+    let (talk, _) = Talk::established(config(), "");
+    assert_eq!(talk.stream.peer_limits(), PeerLimits::default());
+    let (talk, _) = Talk::established(config(), &limits("0", "soon"));
+    assert_eq!(talk.stream.peer_limits(), PeerLimits::default());
+
+    let mut talk = Talk::tls(config());
+    talk.send(&features(&format!("{EXTERNAL}{}", limits("10000", "30"))));
+    talk.send(SUCCESS);
+    talk.send(&features(&limits("262144", "40")));
+    assert_eq!(talk.stream.peer_limits().max_bytes, Some(262_144));
+    // The peer's own white space says nothing about how long it has heard nothing from us.
+    for _ in 0..2 {
+        talk.now += Duration::from_secs(10);
+        assert_eq!(talk.send(" "), "");
+    }
+    assert_eq!(talk.input(OutboundInput::Timeout), " ");
+    let next = talk.stream.poll_timeout();
+    assert_eq!(next, Some(talk.now + Duration::from_secs(20)));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Two nodes and the rest of the world: a real Prosody, a real ejabberd, and a peer of which the
 //! test writes every byte.
 
+mod carried;
 mod policy;
 mod real;
 mod scripted;
@@ -28,6 +29,18 @@ pub const SCRIPTED: &str = "scripted.example";
 /// The scripted domain that our nodes are made to call, and no case speaks for unasked: a key that a
 /// case offers for a domain has our nodes call that domain's server, some time later.
 pub const CALLED: &str = "called.example";
+
+/// Served by the same Prosody, which uses streams in both directions there (XEP-0288).
+pub const BIDI: &str = "bidi.example";
+/// Served by the same Prosody, to be reached by direct TLS only (XEP-0368).
+pub const DIRECT: &str = "direct.example";
+/// Served by the same Prosody: in JIDs as it is written, in DNS and in the certificate in A-labels.
+pub const IDN: &str = "bücher.example";
+pub const IDN_ASCII: &str = "xn--bcher-kva.example";
+/// A scripted domain that uses streams in both directions.
+pub const BOTHWAYS: &str = "bothways.example";
+/// A scripted domain that announces limits.
+pub const LIMITED: &str = "limited.example";
 
 pub fn address(last: u8) -> IpAddr {
     IpAddr::from(Ipv4Addr::new(127, 61, 3, last))
@@ -65,6 +78,11 @@ async fn federation() {
             case!(world, real::ejabberd_hears_of_leaving),
             case!(world, real::many_messages_in_order),
             case!(world, real::requests_cross_domains),
+            case!(world, real::direct_tls_is_found_and_used),
+            case!(world, real::international_domain_names),
+            case!(world, carried::prosody_uses_streams_both_ways),
+            case!(world, carried::what_was_on_the_peers_stream_is_sent_again),
+            case!(world, carried::announced_limits_are_obeyed),
             case!(world, real::offline_users_get_messages_later),
             case!(world, policy::dialback_with_an_unsigned_certificate),
             case!(
@@ -129,11 +147,18 @@ async fn start() -> World {
         (EJABBERD, address(12)),
         (SCRIPTED, address(13)),
         (CALLED, address(14)),
+        (BIDI, address(11)),
+        (IDN_ASCII, address(11)),
+        (BOTHWAYS, address(15)),
+        (LIMITED, address(16)),
     ];
+    let records = [format!(
+        "_xmpps-server._tcp.{DIRECT}. 1 IN SRV 0 1 15270 host.{PROSODY}."
+    )];
     let cluster = Cluster::start(settings).await;
     let folder = cluster.folder.path();
     let ours: Vec<IpAddr> = cluster.nodes.iter().map(|node| node.address).collect();
-    let names = NameServer::start(folder, address(53), &external, (DOMAIN, &ours)).await;
+    let names = NameServer::start(folder, address(53), &external, (DOMAIN, &ours), &records).await;
     let authority = &cluster.authority;
     let host = |domain, certificate, extra| VirtualHost {
         domain,
@@ -153,6 +178,17 @@ async fn start() -> World {
             "  s2s_secure_auth = false\n",
         ),
         host(DENIED, authority.issue(DENIED, &[DENIED]), ""),
+        host(
+            BIDI,
+            authority.issue(BIDI, &[BIDI]),
+            "  modules_enabled = { \"s2s_bidi\" }\n",
+        ),
+        host(DIRECT, authority.issue(DIRECT, &[DIRECT]), ""),
+        host(
+            IDN,
+            authority.issue(IDN_ASCII, &[IDN_ASCII]),
+            "  c2s_require_encryption = false\n",
+        ),
         host(
             BARE,
             authority.issue(BARE, &[BARE]),

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use entente_load::{Client, Endpoint, Login};
+use entente_load::{Client, Endpoint, Login, TlsMode};
 
-use super::{EJABBERD, PROSODY, World};
+use super::{DIRECT, EJABBERD, IDN, IDN_ASCII, PROSODY, World};
 use crate::harness::{PATIENCE, external, online_at, session_at};
 use crate::single::presence::{befriend, presence};
 
@@ -250,6 +250,34 @@ pub async fn requests_cross_domains(world: Arc<World>) {
         bounced.raw_attr("type") == Some("error") && bounced.contains("<service-unavailable"),
         "{bounced}"
     );
+}
+
+/// Only `_xmpps-server` is published: nothing else leads there.
+pub async fn direct_tls_is_found_and_used(world: Arc<World>) {
+    let login = world.cluster.user("straight").await;
+    let theirs = outside(world.prosody.clients(), "u1", DIRECT).await;
+    presence_and_messages(&world, login, theirs).await;
+    let mut streams = String::new();
+    for node in &world.cluster.nodes {
+        streams.push_str(&node.status().await["streams"].to_string());
+    }
+    assert!(streams.contains(":15270 (direct TLS)"), "{streams}");
+}
+
+/// U-labels in JIDs; A-labels in DNS, SNI and certificates (RFC 7622 section 3.2, RFC 6120 section 13.7).
+pub async fn international_domain_names(world: Arc<World>) {
+    let login = world.cluster.user("reader").await;
+    let clients = world.prosody.clients().with_tls(TlsMode::None);
+    let theirs = outside(clients, "u1", IDN).await;
+    assert!(theirs.jid().starts_with("u1@bücher.example/"));
+    presence_and_messages(&world, login.clone(), theirs).await;
+    // Who writes the A-labels means the same domain.
+    let mut ours = online_at(&world.cluster.nodes[0], &login).await;
+    let ping = "<ping xmlns='urn:xmpp:ping'/>";
+    for domain in [IDN, IDN_ASCII] {
+        let answer = ours.iq("get", domain, ping, PATIENCE).await.unwrap();
+        assert_eq!(answer.raw_attr("type"), Some("result"), "{answer}");
+    }
 }
 
 pub async fn offline_users_get_messages_later(world: Arc<World>) {

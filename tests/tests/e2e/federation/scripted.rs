@@ -9,9 +9,9 @@ use entente_load::Stanza;
 use super::{CALLED, DOMAIN, MISNAMED, SCRIPTED, World};
 use crate::harness::{Got, Issued, PATIENCE, PEER_PORT, SILENCE, Wire, client_tls, online_at};
 
-const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
+pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
 
-fn header(from: Option<&str>, to: &str) -> String {
+pub fn header(from: Option<&str>, to: &str) -> String {
     let from = from.map_or_else(String::new, |from| format!(" from='{from}'"));
     format!(
         "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
@@ -20,7 +20,7 @@ fn header(from: Option<&str>, to: &str) -> String {
 }
 
 /// A stream under TLS with this certificate; its features.
-async fn secured(
+pub async fn secured(
     world: &World,
     node: usize,
     domain: &str,

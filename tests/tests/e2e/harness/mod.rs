@@ -12,6 +12,7 @@ mod linphone;
 mod name_server;
 mod node;
 mod process;
+mod profanity;
 mod prosody;
 mod sip_wire;
 mod sipp;
@@ -35,6 +36,7 @@ pub use node::{
     PEER_TLS_PORT, RAFT_PORT, STORE_PORT, command,
 };
 pub use process::{Process, have, have_file};
+pub use profanity::{ClientTls, Profanity};
 pub use prosody::{Prosody, VirtualHost, external};
 pub use sip_wire::SipWire;
 pub use sipp::Sipp;

@@ -19,19 +19,9 @@ pub struct NameServer {
 }
 
 impl NameServer {
-    /// `external`: domains with their server's address; `ours`: our domain with its name servers.
-    /// No other name below `example` exists.
+    /// `external`: domains with their server's address; `ours`: our domain with its name servers;
+    /// `records`: more of them, in the format of zone files. No other name below `example` exists.
     pub async fn start(
-        folder: &Path,
-        address: IpAddr,
-        external: &[(&str, IpAddr)],
-        ours: (&str, &[IpAddr]),
-    ) -> Self {
-        Self::start_with(folder, address, external, ours, &[]).await
-    }
-
-    /// The same with more records, in the format of zone files.
-    pub async fn start_with(
         folder: &Path,
         address: IpAddr,
         external: &[(&str, IpAddr)],

@@ -37,12 +37,14 @@ impl Prosody {
     ) -> Self {
         let folder = folder.join("prosody");
         std::fs::create_dir_all(folder.join("data")).unwrap();
+        let certificates = folder.join("certificates");
+        std::fs::create_dir_all(&certificates).unwrap();
         let load = Path::new(env!("CARGO_MANIFEST_DIR")).join("load");
         let mut text = format!(
             r#"
 run_as_root = true
 daemonize = false
-certificates = "{dir}/data"
+certificates = "{dir}/certificates"
 pidfile = "{dir}/prosody.pid"
 data_path = "{dir}/data"
 plugin_paths = {{ "{plugins}" }}
@@ -51,6 +53,7 @@ interfaces = {{ "{address}" }}
 local_interfaces = {{ "{address}" }}
 c2s_ports = {{ 15222 }}
 s2s_ports = {{ 15269 }}
+s2s_direct_tls_ports = {{ 15270 }}
 component_ports = {{}}
 http_ports = {{}}
 https_ports = {{}}
@@ -78,6 +81,10 @@ ssl = {{ cafile = "{ca}"; capath = ""; }}
             ca = ca.display(),
         );
         for host in hosts {
+            // For direct TLS it looks for them by name.
+            let file = |suffix| certificates.join(format!("{}.{suffix}", host.domain));
+            std::fs::copy(&host.certificate.certificate, file("crt")).unwrap();
+            std::fs::copy(&host.certificate.key, file("key")).unwrap();
             writeln!(
                 text,
                 "VirtualHost \"{}\"\n  ssl = {{ certificate = \"{}\"; key = \"{}\"; cafile = \"{}\"; capath = \"\"; }}\n{}",

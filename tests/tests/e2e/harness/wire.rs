@@ -162,6 +162,20 @@ impl Wire {
         while !matches!(self.next().await, Got::End) {}
     }
 
+    /// Asserts that the next thing is white space.
+    pub async fn keepalive(&mut self) {
+        let buffer = self.splitter.buffer();
+        buffer.clear();
+        let read = super::within("a keepalive", PATIENCE, self.io.read_buf(buffer));
+        assert!(read.await.unwrap() > 0, "the connection ended");
+        assert!(buffer.iter().all(u8::is_ascii_whitespace), "{buffer:?}");
+    }
+
+    /// Another stream begins on the same connection.
+    pub fn restart(&mut self) {
+        self.splitter.restart();
+    }
+
     /// Sends a header and takes the answer's header and features.
     pub async fn open(&mut self, header: &str) -> (Stanza, Stanza) {
         self.splitter.restart();

@@ -165,7 +165,7 @@ async fn start() -> (Cluster, MicrosoftPeer, NameServer) {
         format!("_sipfederationtls._tcp.{PEER}. 1 IN SRV 0 1 {SIP_TLS_PORT} edge.{PEER}."),
         format!("edge.{PEER}. 1 IN A {}", address(50)),
     ];
-    let names = NameServer::start_with(
+    let names = NameServer::start(
         cluster.folder.path(),
         address(53),
         &[("elsewhere.example", address(54))],

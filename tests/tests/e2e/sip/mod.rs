@@ -174,8 +174,7 @@ async fn start() -> World {
         format!("edge.{LYNC}. 1 IN A {lync_at}"),
     ];
     let external = [("elsewhere.example", address(54))];
-    let names =
-        NameServer::start_with(folder, names_at, &external, (DOMAIN, &nodes), &records).await;
+    let names = NameServer::start(folder, names_at, &external, (DOMAIN, &nodes), &records).await;
     let authority = &cluster.authority;
     let certificate = authority.issue_for_both(KAMAILIO, &[KAMAILIO]);
     let ours: Vec<SocketAddr> = nodes

@@ -293,7 +293,10 @@ impl Session {
             Some(acks) => acks.on_received(),
             None => self.uncounted += 1,
         }
-        let stamped = stanza.restamped(Some(self.jid.as_jid()), None);
+        // RFC 7622 section 3.2.1: A-labels become U-labels before they reach other servers, which
+        // would end a stream for a domain by another name than theirs.
+        let to = stanza.to().filter(|to| !to.domain().is_ascii());
+        let stamped = stanza.restamped(Some(self.jid.as_jid()), to);
         Ok(Next::Output(ClientOutput::Stanza(stamped)))
     }
 

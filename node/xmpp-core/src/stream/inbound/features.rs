@@ -39,20 +39,14 @@ pub(super) fn put(shared: &mut Shared, peer: &Peer) {
     if config.sm && secure_enough {
         features.push_str("<sm xmlns='urn:xmpp:sm:3'/>");
     }
-    let (limits, idle) = match authenticated {
-        true => (&config.limits, config.idle_timeout),
-        false => (
-            &config.limits_unauthenticated,
-            config.authentication_timeout,
-        ),
-    };
+    // What holds for stanzas: dialback authenticates without new features that could correct it.
     // Writing into a String cannot fail.
     let _ = write!(
         features,
         "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>{}</max-bytes>\
          <idle-seconds>{}</idle-seconds></limits></stream:features>",
-        limits.bytes,
-        idle.as_secs()
+        config.limits.bytes,
+        config.idle_timeout.as_secs()
     );
     shared.wire.put(&features);
 }

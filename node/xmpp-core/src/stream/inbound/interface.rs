@@ -118,7 +118,9 @@ pub enum InboundOutput {
         local: Arc<str>,
         /// How.
         method: AuthMethod,
-        /// Whether stanzas from `local` to `remote` can be sent on this stream (XEP-0288).
+        /// Whether stanzas from `local` to `remote` can be sent on this stream (XEP-0288) while
+        /// [`super::InboundStream::is_sendable`]: only for the pair of the stream's header, which is
+        /// the one for which the peer asked.
         bidi: bool,
     },
     /// The peer uses stream management from now on.
@@ -189,6 +191,8 @@ pub enum InboundDeadline {
     AckWait,
     /// The peer did not close its side.
     Close,
+    /// White space is due, by the peer's announced limit (bidirectional streams).
+    Keepalive,
     /// Receipts did not come before the farewell's end.
     Farewell,
 }

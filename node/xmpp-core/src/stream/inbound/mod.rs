@@ -31,7 +31,7 @@ pub use interface::{
 use super::acks::Acks;
 use super::flow::Flow;
 use super::wire::{Wire, stream_error};
-use super::{CloseReason, RequestId, earliest};
+use super::{CloseReason, PeerLimits, RequestId, earliest};
 use crate::error::{StreamCondition, StreamError};
 use crate::management::Unacked;
 use crate::writer::StreamKind;
@@ -65,6 +65,10 @@ struct Shared {
     tls: bool,
     /// Bidirectional by the peer's request.
     bidi: bool,
+    /// What the peer announced with that request.
+    peer_limits: PeerLimits,
+    /// When we last wrote anything.
+    last_sent: Instant,
     pairs: Pairs,
     flow: Flow,
     /// SASL attempts that failed.
@@ -117,6 +121,8 @@ impl InboundStream {
             remote: None,
             tls: false,
             bidi: false,
+            peer_limits: PeerLimits::default(),
+            last_sent: now,
             pairs: Pairs::default(),
             flow: Flow::default(),
             failures: 0,
@@ -187,6 +193,7 @@ impl InboundStream {
                 State::Open(state) => state.on_frame(frame, shared),
                 other => other,
             });
+            self.take_leave();
         }
     }
 
@@ -194,6 +201,9 @@ impl InboundStream {
     pub fn take_transmit(&mut self, buffer: &mut BytesMut) {
         if !matches!(self.state, State::Closed) {
             self.shared.flow.before_write(&mut self.shared.wire);
+        }
+        if !self.shared.wire.out.is_empty() {
+            self.shared.last_sent = self.shared.wire.now;
         }
         self.shared.wire.take(buffer);
     }
@@ -228,6 +238,10 @@ impl InboundStream {
             ),
             (shared.flow.leaving, InboundDeadline::Farewell),
             (
+                shared.peer_limits.keepalive(shared.last_sent),
+                InboundDeadline::Keepalive,
+            ),
+            (
                 acks.and_then(Acks::answer_deadline),
                 InboundDeadline::AckAnswer,
             ),
@@ -249,6 +263,22 @@ impl InboundStream {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// Whether stanzas can be sent now: the peer asked for a bidirectional stream, has authenticated,
+    /// and nobody is about to close.
+    #[must_use]
+    pub fn is_sendable(&self) -> bool {
+        let shared = &self.shared;
+        let ending = shared.flow.closing.is_some() || shared.flow.leaving.is_some();
+        let open = matches!(self.state, State::Open(_));
+        open && shared.bidi && !shared.pairs.is_empty() && !ending
+    }
+
+    /// What the peer announced that it accepts: what is larger must not be sent here.
+    #[must_use]
+    pub fn peer_limits(&self) -> PeerLimits {
+        self.shared.peer_limits
     }
 
     /// Whether the peer acknowledges stanzas (on a bidirectional stream).
@@ -328,6 +358,10 @@ impl InboundStream {
                 InboundDeadline::Close => self.end(CloseReason::CloseTimeout),
                 // Peers open a new stream when they need one: not an error.
                 InboundDeadline::Idle | InboundDeadline::Farewell => self.close(),
+                InboundDeadline::Keepalive => {
+                    self.shared.wire.put(" ");
+                    self.shared.last_sent = now;
+                }
                 InboundDeadline::Authentication | InboundDeadline::AckWait => {
                     self.fail(StreamCondition::ConnectionTimeout.into());
                 }

@@ -15,7 +15,7 @@ use crate::sasl::{
 use crate::stanza::Stanza;
 use crate::stream::acks::Acks;
 use crate::stream::wire::{put_sm_failed, stream_error};
-use crate::stream::{AuthMethod, CloseReason, RequestId, TlsPolicy};
+use crate::stream::{AuthMethod, CloseReason, PeerLimits, RequestId, TlsPolicy};
 
 /// EXTERNAL attempts that may fail on one stream; each is cheap, and dialback remains.
 const MAX_FAILURES: u8 = 3;
@@ -325,7 +325,9 @@ fn authenticated(remote: &Arc<str>, local: &Arc<str>, method: AuthMethod, shared
         remote: Arc::clone(remote),
         local: Arc::clone(local),
         method,
-        bidi: shared.bidi,
+        bidi: shared.bidi
+            && *local == shared.local
+            && shared.remote.as_ref().is_none_or(|named| named == remote),
     });
 }
 
@@ -363,6 +365,7 @@ fn on_other(element: &Element, shared: &mut Shared) -> Result<(), Box<StreamErro
     match (element.ns(), element.name()) {
         (ns::BIDI, "bidi") if shared.config.bidi && shared.tls && !authenticated => {
             shared.bidi = true;
+            shared.peer_limits = PeerLimits::read(element).unwrap_or_default();
             Ok(())
         }
         // COMPAT ejabberd up to 26.04: it asks in the feature's namespace. Ignored: each side then

@@ -29,7 +29,7 @@ pub use interface::{
 use super::acks::Acks;
 use super::flow::Flow;
 use super::wire::{Wire, stream_error};
-use super::{CloseReason, earliest};
+use super::{CloseReason, PeerLimits, earliest};
 use crate::error::{StreamCondition, StreamError};
 use crate::framer::Frame;
 use crate::management::Unacked;
@@ -72,6 +72,8 @@ struct Shared {
     /// Whether we asked for a bidirectional stream.
     bidi: bool,
     sm_offered: bool,
+    /// What the peer announced last.
+    peer_limits: PeerLimits,
     /// `<enable/>` is out and not yet answered.
     sm_pending: bool,
     /// How the peer refused EXTERNAL.
@@ -143,6 +145,7 @@ impl OutboundStream {
             tls: false,
             bidi: false,
             sm_offered: false,
+            peer_limits: PeerLimits::default(),
             sm_pending: false,
             external_refused: None,
             verifications: Verifications::default(),
@@ -248,6 +251,10 @@ impl OutboundStream {
                 earliest([
                     (Some(active + config.keepalive), OutboundDeadline::Keepalive),
                     (
+                        shared.peer_limits.keepalive(shared.last_sent),
+                        OutboundDeadline::Keepalive,
+                    ),
+                    (
                         Some(shared.last_stanza + config.idle_timeout),
                         OutboundDeadline::Idle,
                     ),
@@ -293,6 +300,12 @@ impl OutboundStream {
     #[must_use]
     pub fn sm_enabled(&self) -> bool {
         self.shared.flow.acks.is_some()
+    }
+
+    /// What the peer announced that it accepts: what is larger must not be sent here.
+    #[must_use]
+    pub fn peer_limits(&self) -> PeerLimits {
+        self.shared.peer_limits
     }
 
     /// Inbound stanzas (bidirectional streams) given out that have no receipt yet.

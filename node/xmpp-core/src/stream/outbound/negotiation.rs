@@ -10,7 +10,7 @@ use crate::framer::{Frame, StreamHeader};
 use crate::ns;
 use crate::sasl::{SaslCondition, external_initial_response};
 use crate::stream::acks::Acks;
-use crate::stream::{AuthMethod, TlsPolicy};
+use crate::stream::{AuthMethod, PeerLimits, TlsPolicy};
 use crate::writer::StreamKind;
 
 /// Which of the streams on one connection this is.
@@ -112,6 +112,8 @@ impl Shared {
 
     fn on_features(&mut self, stage: Stage, features: &Element) -> State {
         self.sm_offered |= features.has_child(ns::STREAM_MANAGEMENT, "sm");
+        // The last word counts: limits may change with each stream on the connection.
+        self.peer_limits = PeerLimits::read(features).unwrap_or_default();
         match stage {
             Stage::Plain => {
                 let starttls = features.has_child(ns::TLS, "starttls");
@@ -137,7 +139,12 @@ impl Shared {
         }
         let offers_bidi = features.is_some_and(|f| f.has_child(ns::BIDI_FEATURE, "bidi"));
         if self.config.bidi && self.tls && offers_bidi {
-            self.wire.put("<bidi xmlns='urn:xmpp:bidi'/>");
+            // XEP-0478 section 3.2: we send no features in which the peer could read it.
+            self.wire.put_fmt(format_args!(
+                "<bidi xmlns='urn:xmpp:bidi'><limits xmlns='urn:xmpp:stream-limits:0'>\
+                 <max-bytes>{}</max-bytes></limits></bidi>",
+                self.config.limits.bytes
+            ));
             self.bidi = true;
         }
         // COMPAT ejabberd: it may send a list of mechanisms that is empty.
