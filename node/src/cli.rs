@@ -25,6 +25,16 @@ pub(crate) enum Command {
     /// Check, show and explain the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Look at what federation needs from outside: DNS, certificates, ports, peers. Exit 0 when all is
+    /// well, 1 with warnings, 2 with faults.
+    Check {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+        /// Ask these resolvers instead of those of the configuration or the system.
+        #[arg(long = "resolver", value_name = "ADDRESS:PORT")]
+        resolvers: Vec<std::net::SocketAddr>,
+    },
     /// Members, homes, sessions, streams, DNS and store, as this node sees them.
     Status {
         /// As JSON.

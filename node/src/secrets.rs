@@ -73,7 +73,8 @@ impl Secrets {
                 &made
             }
         };
-        let key = pem::cluster_key(&secrets.key_file)?;
+        let key =
+            pem::cluster_key(&secrets.key_file).map_err(|error| error.at("cluster.key_file"))?;
         let files = identity_files(config, secrets, &folder, advertise, now)?;
         let mesh = mesh_identity(&files, config.node.id.as_str())?;
         Ok(Self {
@@ -87,6 +88,34 @@ impl Secrets {
             files,
         })
     }
+}
+
+/// Reads the cluster's files and writes nothing: for the check of a configuration.
+pub(crate) fn check(config: &Config) -> Result<(), SecretsError> {
+    let Some(secrets) = &config.cluster.secrets else {
+        return Ok(());
+    };
+    pem::cluster_key(&secrets.key_file).map_err(|error| error.at("cluster.key_file"))?;
+    match &secrets.identity {
+        NodeIdentity::Issued { ca_key_file } => {
+            Authority::load(&secrets.ca_file, ca_key_file)
+                .map_err(|error| error.at("cluster.ca_file, cluster.ca_key_file"))?;
+        }
+        NodeIdentity::Files {
+            certificate_file,
+            private_key_file,
+        } => {
+            pem::Identity::load(certificate_file, private_key_file)
+                .map_err(|error| error.at("cluster.certificate_file"))?;
+            let files = IdentityFiles {
+                certificate: certificate_file.clone(),
+                key: private_key_file.clone(),
+                ca: secrets.ca_file.clone(),
+            };
+            mesh_identity(&files, config.node.id.as_str())?;
+        }
+    }
+    Ok(())
 }
 
 /// The mesh identity of `node` from its files; again on reload.
@@ -165,7 +194,8 @@ fn identity_files(
         }),
         NodeIdentity::Issued { ca_key_file } => {
             // A fresh one at each start: short-lived nodes need no renewal.
-            let authority = Authority::load(&secrets.ca_file, ca_key_file)?;
+            let authority = Authority::load(&secrets.ca_file, ca_key_file)
+                .map_err(|error| error.at("cluster.ca_file, cluster.ca_key_file"))?;
             let names = [
                 mesh_name(&config.node.id),
                 advertise.to_owned(),

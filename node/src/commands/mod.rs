@@ -1,6 +1,7 @@
 //! What each command does. Commands that ask a running node go through its administration.
 
 mod certs;
+mod check;
 mod client;
 mod run;
 mod show;
@@ -45,6 +46,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, CommandError> {
         Command::Run => run::run(cli.config.as_deref()),
         Command::Config(command) => configuration(command, cli.config.as_deref()),
         Command::Certs(command) => certs::run(command),
+        Command::Check { json, resolvers } => {
+            let config = load(&path_of(cli.config.as_deref())?)?;
+            check::run(&config, resolvers, *json)
+        }
         Command::Restore { file } => {
             let config = load(&path_of(cli.config.as_deref())?)?;
             entente_store::restore(&config.node.data_dir.join("store"), file)?;

@@ -173,6 +173,7 @@ pub(super) fn effective(config: &Config) -> String {
 /// What a check beyond the file itself finds: certificates, keys, zones.
 pub(super) fn deep_check(config: &Config) -> Result<Vec<String>, CommandError> {
     DomainCertificates::load(&config.domains)?;
+    crate::secrets::check(config).map_err(crate::app::AppError::from)?;
     crate::tls::proof::load_anchors(config.xmpp.trusted_ca_file.as_deref())?;
     let mut notes = Vec::new();
     if config.sip.is_on() {
@@ -191,9 +192,13 @@ pub(super) fn deep_check(config: &Config) -> Result<Vec<String>, CommandError> {
         if let Some(days) = crate::admin::days_left(&domain.certificate_file)
             && days < crate::admin::EXPIRY_WARNING_DAYS
         {
+            let file = domain.certificate_file.display();
+            let when = match days {
+                ..0 => format!("ended {} days ago: nobody will accept it", -days),
+                _ => format!("ends in {days} days"),
+            };
             notes.push(format!(
-                "the certificate of {name} ({}) ends in {days} days",
-                domain.certificate_file.display()
+                "domains.\"{name}\".certificate_file: {file} {when}; get a new one, put it there and reload (SIGHUP)"
             ));
         }
     }

@@ -296,7 +296,18 @@ impl Check<'_> {
             Err(error) => {
                 self.report(
                     Problem::new(path, format!("{}: {error}", file.display()))
-                        .cure("create the file or correct the name; relative names count from the configuration file's folder"),
+                        .cure(if name.contains(['{', '$', '%']) {
+                            "file names are taken as they are, nothing in them is replaced; what differs between nodes comes from the environment (`entente config reference`)"
+                        } else {
+                            "create the file or correct the name; relative names count from the configuration file's folder"
+                        }),
+                );
+                return None;
+            }
+            Ok(metadata) if metadata.is_dir() => {
+                self.report(
+                    Problem::new(path, format!("{} is a folder", file.display()))
+                        .cure("name the file in it"),
                 );
                 return None;
             }
@@ -318,6 +329,14 @@ impl Check<'_> {
                     return None;
                 }
             }
+        }
+        if let Err(error) = std::fs::File::open(&file) {
+            self.report(
+                Problem::new(path, format!("{} cannot be read: {error}", file.display())).cure(
+                    "make it readable for the user that runs entente: chown, and chmod 0400 for keys",
+                ),
+            );
+            return None;
         }
         Some(file)
     }

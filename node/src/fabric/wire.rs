@@ -357,7 +357,6 @@ impl WireFrame {
             },
             Body::Resync(_) => Self::Resync,
             Body::Sip(frame) => Self::Sip(Box::new(SipFrame::decode(frame)?)),
-            Body::Bounce(_) => return Err(WireFault::Condition),
         })
     }
 }

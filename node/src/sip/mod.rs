@@ -33,4 +33,5 @@ mod trunk;
 mod tests;
 
 pub(crate) use route::owner_of_user;
+pub(crate) use server::locate;
 pub(crate) use service::{SipError, SipParts, SipService};

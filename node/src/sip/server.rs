@@ -68,6 +68,22 @@ pub(super) async fn servers(
     Ok(servers)
 }
 
+/// The addresses of all servers of `peer` for `domain` (A-labels), for whoever wants to know whether there
+/// are any.
+pub(crate) async fn locate(
+    resolver: &Resolver,
+    peer: &SipPeerConfig,
+    domain: &str,
+) -> Option<Vec<SocketAddr>> {
+    let servers = servers(resolver, peer, domain).await.ok()?;
+    Some(
+        servers
+            .into_iter()
+            .flat_map(|server| server.addresses)
+            .collect(),
+    )
+}
+
 fn route(peer: &SipPeerConfig) -> Route {
     if peer.targets.is_empty() {
         return Route::Dns { plain: false };

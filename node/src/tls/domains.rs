@@ -97,10 +97,13 @@ impl Set {
         let mut by_name = HashMap::new();
         let mut fallback = None;
         for (domain, config) in domains {
-            let identity = Identity::load(&config.certificate_file, &config.private_key_file)?;
+            let table = || format!("domains.\"{domain}\"");
+            let identity = Identity::load(&config.certificate_file, &config.private_key_file)
+                .map_err(|error| error.at(table()))?;
             let ascii = entente_xmpp_core::jid::domain_to_ascii(domain)
                 .map_or_else(|_| domain.clone(), |name| name.into_owned());
-            check_name(&identity, &config.certificate_file, &ascii)?;
+            check_name(&identity, &config.certificate_file, &ascii)
+                .map_err(|error| error.at(table()))?;
             let certified = Arc::new(identity.certified()?);
             fallback.get_or_insert_with(|| Arc::clone(&certified));
             let outbound = ClientConfig::builder()
@@ -128,7 +131,7 @@ impl Set {
 }
 
 /// Whether the certificate names `ascii` (F7).
-pub(super) fn check_name(identity: &Identity, file: &Path, ascii: &str) -> Result<(), TlsError> {
+pub(crate) fn check_name(identity: &Identity, file: &Path, ascii: &str) -> Result<(), TlsError> {
     let leaf = &identity.chain[0];
     let end_entity = webpki::EndEntityCert::try_from(leaf)
         .map_err(|_| TlsError::NotX509 { file: file.into() })?;

@@ -10,10 +10,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     Issuer, KeyPair, KeyUsagePurpose,
 };
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::PrivateKeyDer;
 
-use super::pem::TlsError;
+use super::pem::{self, TlsError};
 
 const CA_DAYS: u64 = 3650;
 const LEAF_DAYS: u64 = 825;
@@ -50,18 +49,23 @@ impl Authority {
 
     /// Reads a CA from its two files.
     pub(crate) fn load(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
-        let key_der = PrivateKeyDer::from_pem_file(key).map_err(|source| TlsError::Read {
+        let pair = ca_key(&pem::private_key(key)?).map_err(|source| TlsError::CaKey {
             file: key.to_path_buf(),
             source,
         })?;
-        let certificate_der =
-            CertificateDer::from_pem_file(certificate).map_err(|source| TlsError::Read {
-                file: certificate.to_path_buf(),
-                source,
-            })?;
-        let pair = KeyPair::try_from(&key_der)?;
+        let chain = pem::chain(certificate)?;
+        let not_x509 = || TlsError::NotX509 {
+            file: certificate.to_path_buf(),
+        };
+        let (_, parsed) = x509_parser::parse_x509_certificate(&chain[0]).map_err(|_| not_x509())?;
+        if *parsed.public_key().subject_public_key.data != *pair.public_key_raw() {
+            return Err(TlsError::OtherCa {
+                certificate: certificate.to_path_buf(),
+                key: key.to_path_buf(),
+            });
+        }
         Ok(Self {
-            issuer: Issuer::from_ca_cert_der(&certificate_der, pair)?,
+            issuer: Issuer::from_ca_cert_der(&chain[0], pair).map_err(|_| not_x509())?,
         })
     }
 
@@ -101,6 +105,52 @@ impl Authority {
         )?;
         write(&folder.join(format!("{stem}.key")), key.as_bytes(), 0o400)
     }
+}
+
+/// A CA's key in the form that signs. That takes PKCS #8 only; an EC key in the older form of SEC 1
+/// (`BEGIN EC PRIVATE KEY`, what `openssl ecparam -genkey` writes) is put into it first.
+fn ca_key(key: &PrivateKeyDer<'_>) -> Result<KeyPair, rcgen::Error> {
+    let PrivateKeyDer::Sec1(sec1) = key else {
+        return KeyPair::try_from(key);
+    };
+    let mut last = rcgen::Error::CouldNotParseKeyPair;
+    // The curve need not be named inside: the right one is the one that fits.
+    for curve in [P256, P384] {
+        let wrapped = pkcs8(curve, sec1.secret_sec1_der());
+        match KeyPair::try_from(wrapped.as_slice()) {
+            Ok(pair) => return Ok(pair),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The object identifiers of the curves, as DER (RFC 5480 section 2.1.1.1).
+const P256: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
+/// id-ecPublicKey.
+const EC_KEY: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+
+/// A `PrivateKeyInfo` (RFC 5958 section 2) around an `ECPrivateKey` (RFC 5915).
+fn pkcs8(curve: &[u8], sec1: &[u8]) -> Vec<u8> {
+    const INTEGER_0: &[u8] = &[0x02, 0x01, 0x00];
+    let algorithm = der(0x30, &[EC_KEY, curve].concat());
+    let key = der(0x04, sec1);
+    der(0x30, &[INTEGER_0, &algorithm, &key].concat())
+}
+
+/// One DER value of up to 64 KiB.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len())
+        .unwrap_or(u16::MAX)
+        .to_be_bytes();
+    let mut out = match (high, low) {
+        (0, ..=0x7f) => vec![tag, low],
+        (0, _) => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    out.extend_from_slice(content);
+    out
 }
 
 fn common_name(name: &str) -> DistinguishedName {

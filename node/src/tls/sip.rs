@@ -120,8 +120,10 @@ impl Set {
     ) -> Result<Self, TlsError> {
         let own = match &sip.identity {
             Some(files) => {
-                let identity = Identity::load(&files.certificate_file, &files.private_key_file)?;
-                check_name(&identity, &files.certificate_file, &sip.host)?;
+                let identity = Identity::load(&files.certificate_file, &files.private_key_file)
+                    .map_err(|error| error.at("sip.certificate_file"))?;
+                check_name(&identity, &files.certificate_file, &sip.host)
+                    .map_err(|error| error.at("sip.certificate_file"))?;
                 Some(Arc::new(identity.certified()?))
             }
             None => None,

@@ -1,14 +1,21 @@
 //! A wrong configuration is told with file, key and cure; nothing starts with one.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::harness::{Authority, Folder, command};
+use crate::harness::{Authority, Folder, binary, command, have};
 
 /// Files of a good single node in `folder`, and its configuration.
 fn good(folder: &Path) -> String {
     let authority = Authority::new(&folder.join("ca"));
     authority.issue("a.example", &["a.example"]);
     authority.issue("other.example", &["other.example"]);
+    std::fs::write(folder.join("cluster.key"), "0b".repeat(32)).unwrap();
+    std::fs::copy(folder.join("ca/ca.pem"), folder.join("ca/no.key")).unwrap();
+    for secret in ["cluster.key", "ca/no.key"] {
+        let mode = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(folder.join(secret), mode).unwrap();
+    }
     "[node]\nid = \"lone\"\ndata_dir = \"data\"\n\
      [domains.\"a.example\"]\ncertificate_file = \"ca/a.example.pem\"\nprivate_key_file = \"ca/a.example.key\"\n"
         .to_owned()
@@ -73,7 +80,44 @@ async fn faults_are_told_with_file_key_and_cure() {
         ),
         (
             "[domains.\"other.example\"]\ncertificate_file = \"ca/other.example.pem\"\nprivate_key_file = \"ca/a.example.key\"",
-            &["a.example.key"],
+            &[
+                "domains.\"other.example\"",
+                "a.example.key",
+                "do not belong together",
+                "name the key",
+            ],
+        ),
+        (
+            "[domains.\"other.example\"]\ncertificate_file = \"ca/other.example.pem\"\nprivate_key_file = \"ca/no.key\"",
+            &["ca/no.key", "no private key", "openssl pkey"],
+        ),
+        (
+            "[domains.\"b.example\"]\ncertificate_file = \"ca\"\nprivate_key_file = \"ca/a.example.key\"",
+            &[
+                "domains.\"b.example\".certificate_file",
+                "is a folder",
+                "name the file in it",
+            ],
+        ),
+        (
+            "[domains.\"b.example\"]\ncertificate_file = \"ca/{id}.pem\"\nprivate_key_file = \"ca/a.example.key\"",
+            &["{id}.pem", "taken as they are", "environment"],
+        ),
+        (
+            "[cluster]\nseeds = [\"n1:7946\"]\nkey_file = \"ca/no.key\"\nca_file = \"ca/ca.pem\"\nca_key_file = \"ca/ca.key\"",
+            &["cluster.key_file", "64 hexadecimal digits"],
+        ),
+        (
+            "[cluster]\nseeds = [\"n1:7946\"]\nkey_file = \"cluster.key\"\nca_file = \"ca/ca.pem\"\nca_key_file = \"ca/a.example.key\"",
+            &[
+                "cluster.ca_key_file",
+                "a.example.key is not the key of",
+                "one CA",
+            ],
+        ),
+        (
+            "[cluster]\nseeds = [\"n1:7946\"]\nkey_file = \"cluster.key\"\nca_file = \"ca/ca.pem\"\nca_key_file = \"ca/no.key\"",
+            &["cluster.ca_key_file", "ca/no.key", "no private key"],
         ),
         (
             "[cluster]\nseeds = [\"n1:7946\"]",
@@ -146,7 +190,6 @@ async fn faults_are_told_with_file_key_and_cure() {
 
 #[tokio::test]
 async fn keys_that_everybody_can_read_are_refused() {
-    use std::os::unix::fs::PermissionsExt;
     let folder = Folder::new("config-mode");
     let good = good(folder.path());
     let key = folder.path().join("ca/a.example.key");
@@ -154,6 +197,78 @@ async fn keys_that_everybody_can_read_are_refused() {
     let (fine, said) = check(folder.path(), &good).await;
     assert!(
         !fine && said.contains("a.example.key") && said.contains("chmod 0400"),
+        "{said}"
+    );
+}
+
+/// `openssl ecparam -genkey` and older tools write EC keys so.
+#[tokio::test]
+async fn a_ca_key_in_the_form_of_sec_1_is_read() {
+    if !have("openssl", "openssl") {
+        return;
+    }
+    let folder = Folder::new("config-sec1");
+    let good = good(folder.path());
+    for (curve, name) in [("prime256v1", "p256"), ("secp384r1", "p384")] {
+        let script = format!(
+            "openssl ecparam -name {curve} -genkey -out {name}.key && chmod 0600 {name}.key && \
+             openssl req -x509 -new -key {name}.key -subj /CN=ca -days 30 -out {name}.pem && \
+             grep -q 'BEGIN EC PRIVATE KEY' {name}.key"
+        );
+        let made = std::process::Command::new("sh")
+            .args(["-c", &script])
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{made:?}");
+        let text = format!(
+            "{good}[cluster]\nseeds = [\"n1:7946\"]\nkey_file = \"cluster.key\"\nca_file = \"{name}.pem\"\nca_key_file = \"{name}.key\"\n"
+        );
+        let (fine, said) = check(folder.path(), &text).await;
+        assert!(fine && said.contains("good for node lone"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_told() {
+    let folder = Folder::new("config-expired");
+    let good = good(folder.path());
+    let authority = Authority::new(&folder.path().join("old"));
+    authority.expired("a.example", &["a.example"]);
+    let (_, said) = check(folder.path(), &good.replace("ca/", "old/")).await;
+    assert!(
+        said.contains("old/a.example.pem ended")
+            && said.contains("domains.\"a.example\".certificate_file")
+            && said.contains("get a new one"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_told() {
+    let folder = Folder::new("config-unreadable");
+    let text = good(folder.path());
+    let file = folder.path().join("entente.toml");
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(
+        folder.path().join("ca/a.example.key"),
+        std::fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
+    // Not as root, who can read everything.
+    let output = std::process::Command::new("setpriv")
+        .args(["--reuid=65534", "--clear-groups"])
+        .arg(binary())
+        .args(["config", "check", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        !output.status.success()
+            && said.contains("domains.\"a.example\".private_key_file")
+            && said.contains("a.example.key cannot be read: Permission denied")
+            && said.contains("chown"),
         "{said}"
     );
 }
@@ -191,7 +306,10 @@ async fn a_taken_port_is_told() {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{said}");
     assert!(
-        said.contains(&port.to_string()) && said.contains("in use"),
+        said.contains(&port.to_string())
+            && said.contains("in use")
+            && said.contains("client.listen")
+            && said.contains("free the port"),
         "{said}"
     );
 }

@@ -108,6 +108,7 @@ async fn federation() {
     cases
         .in_order(vec![
             case!(world, real::streams_are_shown),
+            case!(world, real::the_check_looks_from_outside),
             case!(world, real::a_dead_nodes_share_moves),
         ])
         .await;

@@ -310,6 +310,53 @@ pub async fn streams_are_shown(world: Arc<World>) {
     }
 }
 
+/// `entente check`, as an operator runs it on one of the nodes.
+pub async fn the_check_looks_from_outside(world: Arc<World>) {
+    let node = &world.cluster.nodes[0];
+    let names = world.names.address.to_string();
+    let good = node.configured(&["check", "--resolver", &names]).await;
+    let said = String::from_utf8_lossy(&good.stdout).into_owned();
+    assert_eq!(good.status.code(), Some(0), "{said}{good:?}");
+    let [one, other] = [0, 1].map(|n| &world.cluster.nodes[n]);
+    for line in [
+        format!("ok       certificate of {}: names it", super::DOMAIN),
+        format!(
+            "ok       _xmpp-server._tcp.{}: {}:15269 {}:15269",
+            super::DOMAIN,
+            one.host,
+            other.host
+        ),
+        format!("ok       xmpp.listen at {}:15269: accepts", one.address),
+        format!(
+            "ok       {0}:15270 in DNS, {1}:15270: accepts",
+            other.host, other.address
+        ),
+    ] {
+        assert!(said.contains(&line), "{line} is not in\n{said}");
+    }
+    assert!(
+        !said.contains("fault") && !said.contains("warning"),
+        "{said}"
+    );
+    // A resolver at which nobody answers.
+    let dead = format!("{}:15354", world.names.address.ip());
+    let bad = node
+        .configured(&["check", "--json", "--resolver", &dead])
+        .await;
+    assert_eq!(bad.status.code(), Some(2), "{bad:?}");
+    let findings: serde_json::Value = serde_json::from_slice(&bad.stdout).unwrap();
+    let fault = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|finding| finding["about"] == format!("_xmpp-server._tcp.{}", super::DOMAIN));
+    let fault = fault.unwrap();
+    assert!(
+        fault["weight"] == "fault" && fault["cure"].is_string(),
+        "{fault}"
+    );
+}
+
 /// The node with the outbound stream dies: what its users' other sessions send goes out elsewhere.
 pub async fn a_dead_nodes_share_moves(world: Arc<World>) {
     let [stays, dies] = [0, 1].map(|n| &world.cluster.nodes[n]);

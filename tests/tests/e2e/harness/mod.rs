@@ -33,7 +33,7 @@ pub use linphone::Linphone;
 pub use name_server::NameServer;
 pub use node::{
     ADMIN_PORT, CLIENT_PORT, CLIENT_TLS_PORT, DNS_PORT, GOSSIP_PORT, MESH_PORT, Node, PEER_PORT,
-    PEER_TLS_PORT, RAFT_PORT, STORE_PORT, command,
+    PEER_TLS_PORT, RAFT_PORT, STORE_PORT, binary, command,
 };
 pub use process::{Process, have, have_file};
 pub use profanity::{ClientTls, Profanity};

@@ -204,6 +204,21 @@ impl Node {
         .await
     }
 
+    /// The command line with this node's configuration and environment.
+    pub async fn configured(&self, arguments: &[&str]) -> Output {
+        let mut command = tokio::process::Command::new(binary());
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(&self.config)
+            .envs(self.environment.iter().cloned())
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true);
+        super::within("the command's end", START, command.output())
+            .await
+            .unwrap()
+    }
+
     /// Adds an account with the password of all.
     pub async fn add_user(&self, jid: &str) {
         let body = serde_json::json!({ "jid": jid, "password": super::PASSWORD }).to_string();
