@@ -14,8 +14,8 @@ mod sip;
 use super::keys;
 use super::problem::Problem;
 use super::raw::{
-    RawCluster, RawConfig, RawDns, RawDomain, RawDrain, RawFederation, RawNode, RawPeer,
-    RawSipPeer, RawXmpp,
+    RawCluster, RawConfig, RawDns, RawDomain, RawDrain, RawFederation, RawNode, RawPeer, RawSip,
+    RawXmpp,
 };
 use super::types::*;
 
@@ -56,7 +56,7 @@ pub(super) fn check(raw: RawConfig, base: &Path) -> Result<Config, Vec<Problem>>
     };
     let xmpp = check.xmpp(raw.xmpp);
     let sip = check.sip(&raw.sip, &xmpp);
-    let federation = check.federation(raw.federation, raw.sip.peer, &domains);
+    let federation = check.federation(raw.federation, raw.sip, &domains);
     let dns = check.dns(raw.dns);
     let drain = check.drain(raw.drain, dns.ttl);
     let admin = AdminConfig {
@@ -569,7 +569,7 @@ impl Check<'_> {
     fn federation(
         &mut self,
         raw: RawFederation,
-        sip: BTreeMap<String, RawSipPeer>,
+        sip: RawSip,
         local: &BTreeMap<String, DomainConfig>,
     ) -> Option<FederationPolicy> {
         let default = self.word("federation.default", raw.default, &["allow", "deny"]);
@@ -598,7 +598,9 @@ impl Check<'_> {
             local,
             xmpp: &peers,
         };
-        let sip = self.sip_peers(sip, &taken);
+        let addresses = self.sip_addresses(sip.addresses, local);
+        let mut sip = self.sip_peers(sip.peer, &taken);
+        sip.addresses = Arc::new(addresses);
         Some(FederationPolicy {
             allow_by_default: default == "allow",
             messages_per_second: u32::try_from(messages).ok()?,

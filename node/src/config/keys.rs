@@ -88,6 +88,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "sip.max_unauthenticated_per_address" Integer "20" "1 to 100000" "SIP connections of one address that have not yet sent a request of an allowed domain.";
     "sip.proxy_networks" List "[]" "CIDR networks" "Load balancers: connections from these networks must begin with a PROXY protocol header (version 2), which names the true source (H3).";
     "sip.dns_mode" Text "dns.mode" "all, single, or subset:NODE,NODE" "Which live nodes the SIP records name. Peers that try one address only (H3) want single.";
+    "sip.addresses" List "[]" "user@domain=address@domain" "Users who have another address than their JID for SIP peers, such as jsmith@imp.example.com=john.smith@example.com. Both domains must be local ones. Who has the address on the right as JID, and no entry, is not reached over SIP.";
     "sip.peer.*.domains" List "[]" "domain names" "The external domains that this peer serves. Each counts for itself, never for its subdomains or parents (F8); none may be in federation.domains too (F4).";
     "sip.peer.*.other_domains" Switch "false" "" "The peer is a clearing house: it serves every domain that is written nowhere else (F5). With no targets: every such domain over SIP, found by DNS.";
     "sip.peer.*.targets" List "[]" "host:port" "Where it is, instead of DNS; in this order.";

@@ -110,6 +110,7 @@ pub(crate) struct RawSip {
     pub(crate) max_unauthenticated_per_address: Option<i64>,
     pub(crate) proxy_networks: Option<Vec<String>>,
     pub(crate) dns_mode: Option<String>,
+    pub(crate) addresses: Option<Vec<String>>,
     pub(crate) peer: BTreeMap<String, RawSipPeer>,
 }
 

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_interwork_core::address::AddressMap;
+
 use super::types::{DnsMode, Network};
 
 /// The SIP federation connection manager of one node.
@@ -55,6 +57,8 @@ pub(crate) struct SipPeers {
     pub(crate) by_domain: HashMap<String, Arc<SipPeerConfig>>,
     /// The clearing house.
     pub(crate) other: Option<Arc<SipPeerConfig>>,
+    /// Users whose address for SIP peers is another than their JID.
+    pub(crate) addresses: Arc<AddressMap>,
 }
 
 /// One peer: a server, or a pool of servers, that serves one domain or many.

@@ -20,7 +20,10 @@ pub(super) fn settings(config: &SipConfig, policy: &FederationPolicy, secret: &[
         .sip
         .peers
         .values()
-        .map(|peer| (Arc::clone(&peer.name), Arc::new(gateway_peer(peer))))
+        .map(|peer| {
+            let peer = gateway_peer(peer, &policy.sip.addresses);
+            (Arc::clone(&peer.name), Arc::new(peer))
+        })
         .collect();
     let domains = policy
         .sip
@@ -54,7 +57,7 @@ fn contact(config: &SipConfig) -> Box<str> {
     .into()
 }
 
-fn gateway_peer(peer: &SipPeerConfig) -> Peer {
+fn gateway_peer(peer: &SipPeerConfig, addresses: &Arc<AddressMap>) -> Peer {
     let product = match peer.profile {
         SipProfile::Simple => Product::Simple,
         SipProfile::Ocs => Product::MicrosoftOcs,
@@ -84,7 +87,7 @@ fn gateway_peer(peer: &SipPeerConfig) -> Peer {
         system: Peer::system_of(product),
         style: Style::new(dialect),
         rules: AddressRules {
-            map: AddressMap::default(),
+            map: Arc::clone(addresses),
             aliases,
         },
     }

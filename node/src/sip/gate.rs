@@ -92,8 +92,15 @@ impl Gate {
         request
             .check_required(&[])
             .map_err(|refusal| (refusal, "extension"))?;
-        self.destination(request)
-            .map_err(|(status, why)| refuse(status, why))?;
+        self.destination(request).map_err(|(status, why)| {
+            let (mut refusal, why) = refuse(status, why);
+            if why == "destination" {
+                let words = "nothing is passed on between other domains";
+                let warning = format!("399 {} \"{words}\"", self.host);
+                *refusal = refusal.with(HeaderName::Warning, warning);
+            }
+            (refusal, why)
+        })?;
         Ok(Admitted {
             peer: Arc::clone(peer),
             domain,

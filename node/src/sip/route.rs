@@ -2,7 +2,7 @@
 //! (a NOTIFY's Request-URI is our Contact); otherwise to the user of the Request-URI.
 
 use entente_cluster::home::key_hash;
-use entente_interwork_core::address::bare_jid_of_uri;
+use entente_interwork_core::address::{AddressMap, bare_jid_of_uri};
 use entente_sip_core::Message;
 use entente_sip_core::method::Method;
 use entente_sip_core::owner::{Owner, OwnerKey};
@@ -21,7 +21,11 @@ pub(super) enum Destination {
 ///
 /// # Errors
 /// The response when there is none.
-pub(super) fn destination(key: &OwnerKey, request: &Message) -> Result<Destination, Status> {
+pub(super) fn destination(
+    key: &OwnerKey,
+    addresses: &AddressMap,
+    request: &Message,
+) -> Result<Destination, Status> {
     let to = request.to().map_err(|_| Status::BAD_REQUEST)?;
     if let Some(tag) = to.tag() {
         return key
@@ -43,7 +47,7 @@ pub(super) fn destination(key: &OwnerKey, request: &Message) -> Result<Destinati
     if user.node().is_none() {
         return Err(Status::ADDRESS_INCOMPLETE);
     }
-    Ok(Destination::User(key_hash(user.as_str())))
+    Ok(Destination::User(key_hash(addresses.local(&user).as_str())))
 }
 
 /// How a user's dialogs are marked in tags: 16 hexadecimal digits of the hash of the bare JID.
@@ -68,6 +72,7 @@ mod tests {
     use bytes::Bytes;
     use entente_sip_core::generator::Generator;
     use entente_sip_core::message::Limits;
+    use entente_xmpp_core::jid::BareJid;
 
     use super::*;
 
@@ -81,7 +86,10 @@ mod tests {
              To: {to}\r\nCall-ID: 1\r\nCSeq: 1 {method}\r\nContent-Length: 0\r\n\r\n"
         );
         let message = Message::parse(Bytes::from(text), &Limits::default()).unwrap();
-        destination(&key(), &message)
+        let jid = |text| BareJid::new(text).unwrap();
+        let addresses =
+            AddressMap::new([(jid("carol@im.siena.example"), jid("c.rossi@siena.example"))]);
+        destination(&key(), &addresses.unwrap(), &message)
     }
 
     #[test]
@@ -109,6 +117,11 @@ mod tests {
         ] {
             assert_eq!(to("MESSAGE", uri, "<sip:x@y>"), alice, "{uri}");
         }
+        assert_eq!(
+            to("MESSAGE", "sip:c.rossi@siena.example", "<sip:x@y>"),
+            Ok(Destination::User(key_hash("carol@im.siena.example"))),
+            "whom the address is of"
+        );
         assert_eq!(
             to("MESSAGE", "sip:siena.example", "<sip:x@y>"),
             Err(Status::ADDRESS_INCOMPLETE)

@@ -246,7 +246,7 @@ impl TransactionsDriver {
             Output::Request { id, message, .. } => self.request(now, id, message, peer),
             Output::OneWay { message, .. } => {
                 if let (Some(peer), Ok(Destination::User(user))) =
-                    (peer, destination(&self.service.gate.key, &message))
+                    (peer, self.destination(&message))
                 {
                     // Nobody is told that it was not taken: it is never answered.
                     let _busy = self.service.to_gateway(PeerRequest {
@@ -274,6 +274,11 @@ impl TransactionsDriver {
         }
     }
 
+    fn destination(&self, request: &Message) -> Result<Destination, Status> {
+        let policy = self.service.policy();
+        destination(&self.service.gate.key, &policy.sip.addresses, request)
+    }
+
     fn request(
         &mut self,
         now: Instant,
@@ -281,7 +286,7 @@ impl TransactionsDriver {
         message: Message,
         peer: Option<&Arc<SipPeerConfig>>,
     ) {
-        let status = match (destination(&self.service.gate.key, &message), peer) {
+        let status = match (self.destination(&message), peer) {
             (Ok(Destination::Edge), _) => Status::OK,
             (Ok(Destination::User(user)), Some(peer)) => {
                 let request = PeerRequest {

@@ -120,6 +120,18 @@ async fn faults_are_told_with_file_key_and_cure() {
             &["cluster.ca_key_file", "ca/no.key", "no private key"],
         ),
         (
+            "[sip]\naddresses = [\"ann\"]",
+            &["sip.addresses", "user@domain=address@domain"],
+        ),
+        (
+            "[sip]\naddresses = [\"ann@a.example=a.smith@b.example\"]",
+            &["sip.addresses", "b.example", "not a local domain"],
+        ),
+        (
+            "[sip]\naddresses = [\"ann@a.example=x@a.example\", \"ben@a.example=x@a.example\"]",
+            &["sip.addresses", "x@a.example", "two users"],
+        ),
+        (
             "[cluster]\nseeds = [\"n1:7946\"]",
             &["cluster.key_file", "missing"],
         ),

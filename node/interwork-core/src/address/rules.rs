@@ -2,6 +2,7 @@
 //! (email-for-federation) and domain aliases for remote ones.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use entente_xmpp_core::jid::{BareJid, FullJid};
 
@@ -154,8 +155,8 @@ fn in_domain(jid: &BareJid, domain: &str) -> BareJid {
 /// All rules for one peer. Every address in headers and documents goes through one of its functions.
 #[derive(Debug, Clone, Default)]
 pub struct AddressRules {
-    /// What local users show.
-    pub map: AddressMap,
+    /// What local users show; the same to all peers.
+    pub map: Arc<AddressMap>,
     /// The peer's domains.
     pub aliases: DomainAliases,
 }
@@ -215,7 +216,8 @@ mod tests {
     fn rules() -> AddressRules {
         AddressRules {
             map: AddressMap::new([(jid("jsmith@imp.example.com"), jid("john.smith@example.com"))])
-                .unwrap(),
+                .unwrap()
+                .into(),
             aliases: DomainAliases::new([("aim.com".to_owned(), "aol.com".to_owned())]).unwrap(),
         }
     }

@@ -6,6 +6,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use entente_interwork_core::address::AddressMap;
+use entente_xmpp_core::jid::BareJid;
+
 use super::Check;
 use crate::config::problem::Problem;
 use crate::config::raw::{RawSip, RawSipPeer};
@@ -223,6 +226,51 @@ impl Check<'_> {
             ) as u32,
             one_node: raw.one_node.unwrap_or(false) || profile == SipProfile::Aol,
         }
+    }
+
+    /// Each entry names a user and the address that SIP peers know it by; both in domains of ours, for
+    /// which there are records and certificates.
+    pub(super) fn sip_addresses(
+        &mut self,
+        list: Option<Vec<String>>,
+        local: &BTreeMap<String, DomainConfig>,
+    ) -> AddressMap {
+        const KEY: &str = "sip.addresses";
+        let mut pairs = Vec::new();
+        for text in list.unwrap_or_default() {
+            let user = |part: &str| {
+                BareJid::new(part.trim())
+                    .ok()
+                    .filter(|jid| jid.node().is_some())
+            };
+            let parts = text.split_once('=');
+            let Some((jid, address)) = parts.and_then(|(a, b)| Some((user(a)?, user(b)?))) else {
+                self.report(
+                    Problem::new(KEY, format!("`{text}` is not user@domain=address@domain"))
+                        .cure("write jsmith@imp.example.com=john.smith@example.com"),
+                );
+                continue;
+            };
+            for part in [&jid, &address] {
+                if !local.contains_key(part.domain()) {
+                    self.report(
+                        Problem::new(
+                            KEY,
+                            format!("{} of {part} is not a local domain", part.domain()),
+                        )
+                        .cure(format!("add the table domains.\"{}\"", part.domain())),
+                    );
+                }
+            }
+            pairs.push((jid, address));
+        }
+        AddressMap::new(pairs).unwrap_or_else(|fault| {
+            self.report(
+                Problem::new(KEY, fault.to_string())
+                    .cure("give each user one address, and each address to one user"),
+            );
+            AddressMap::default()
+        })
     }
 
     fn aliases(

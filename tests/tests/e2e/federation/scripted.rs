@@ -7,17 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use entente_load::Stanza;
 
 use super::{CALLED, DOMAIN, MISNAMED, SCRIPTED, World};
-use crate::harness::{Got, Issued, PATIENCE, PEER_PORT, SILENCE, Wire, client_tls, online_at};
+pub use crate::harness::stream_header as header;
+use crate::harness::{
+    Got, Issued, PATIENCE, PEER_PORT, SILENCE, Wire, client_tls, federated, online_at,
+};
 
 pub const SASL: &str = "urn:ietf:params:xml:ns:xmpp-sasl";
-
-pub fn header(from: Option<&str>, to: &str) -> String {
-    let from = from.map_or_else(String::new, |from| format!(" from='{from}'"));
-    format!(
-        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
-         xmlns:db='jabber:server:dialback'{from} to='{to}' version='1.0'>"
-    )
-}
 
 /// A stream under TLS with this certificate; its features.
 pub async fn secured(
@@ -43,17 +38,8 @@ async fn authenticated(world: &World, node: usize, domain: &str) -> Wire {
         .cluster
         .authority
         .issue(&format!("{domain}-{:x}", rand::random::<u64>()), &[domain]);
-    let (mut wire, features) = secured(world, node, domain, Some(&certificate)).await;
-    assert!(features.contains("EXTERNAL"), "{features}");
-    wire.send(format!(
-        "<auth xmlns='{SASL}' mechanism='EXTERNAL'>{}</auth>",
-        STANDARD.encode(domain)
-    ))
-    .await;
-    let answer = wire.next().await.element();
-    assert!(answer.is("success"), "{answer}");
-    wire.open(&header(Some(domain), DOMAIN)).await;
-    wire
+    let address = world.cluster.nodes[node].socket(PEER_PORT);
+    federated(address, &certificate, domain, DOMAIN).await
 }
 
 /// What the strictest of the others demand of our headers.

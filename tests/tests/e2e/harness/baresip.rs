@@ -64,6 +64,8 @@ impl Baresip {
         let mut log = server.log.clone();
         log.expect(&format!("registered sip:{address}"), PATIENCE)
             .await;
+        log.expect(&format!("published sip:{address}"), PATIENCE)
+            .await;
         let mut baresip = Self {
             contact: contact.to_owned(),
             heard,

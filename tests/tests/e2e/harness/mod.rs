@@ -41,7 +41,7 @@ pub use prosody::{Prosody, VirtualHost, external};
 pub use sip_wire::SipWire;
 pub use sipp::Sipp;
 pub use wait::{eventually, within};
-pub use wire::{Got, Wire, client_tls};
+pub use wire::{Got, Wire, client_tls, federated, stream_header};
 
 use std::time::Duration;
 

@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use entente_load::{Piece, Splitter, Stanza};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, ServerConfig, SignatureScheme};
@@ -198,6 +200,37 @@ impl Wire {
         assert!(answer.is("proceed"), "{answer}");
         self.tls(config, name).await
     }
+}
+
+/// The header of a stream between servers.
+pub fn stream_header(from: Option<&str>, to: &str) -> String {
+    let from = from.map_or_else(String::new, |from| format!(" from='{from}'"));
+    format!(
+        "<?xml version='1.0'?><stream:stream xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams' \
+         xmlns:db='jabber:server:dialback'{from} to='{to}' version='1.0'>"
+    )
+}
+
+/// A stream of the server of `from`, authenticated by its certificate.
+pub async fn federated(address: SocketAddr, own: &Issued, from: &str, to: &str) -> Wire {
+    let mut wire = Wire::connect(address).await;
+    // MongooseIM says `from` only under TLS.
+    wire.open(&stream_header(None, to)).await;
+    let mut wire = wire
+        .starttls(client_tls(rustls::ALL_VERSIONS, Some(own)), to)
+        .await
+        .unwrap();
+    let (_, features) = wire.open(&stream_header(Some(from), to)).await;
+    assert!(features.contains("EXTERNAL"), "{features}");
+    wire.send(format!(
+        "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='EXTERNAL'>{}</auth>",
+        STANDARD.encode(from)
+    ))
+    .await;
+    let answer = wire.next().await.element();
+    assert!(answer.is("success"), "{answer}");
+    wire.open(&stream_header(Some(from), to)).await;
+    wire
 }
 
 /// TLS as a client that accepts any certificate, of these versions, with a certificate of its own

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::microsoft::{self, MicrosoftPeer};
-use super::{DOMAIN, KAMAILIO, World, address};
+use super::{DOMAIN, KAMAILIO, SIPP, World, address};
 use crate::harness::{Authority, Folder, PATIENCE, SIP_TLS_PORT, Sipp, have, online_at};
 use crate::single::presence::presence;
 
@@ -71,13 +71,15 @@ pub async fn sessions_by_script(world: Arc<World>) {
 }
 
 pub async fn watching_by_script(world: Arc<World>) {
-    let login = world.cluster.user("gazed").await;
+    // At the node that sipp connects to: NOTIFY goes back on its connection, it listens nowhere.
+    let home = &world.cluster.nodes[0];
+    let login = world.cluster.user_at(home, "gazed").await;
     let mut ours = online_at(&world.cluster.nodes[1], &login).await;
     let authority = &world.cluster.authority;
-    let own = authority.issue_for_both("sipp-watcher", &[KAMAILIO]);
+    let own = authority.issue_for_both("sipp-watcher", &[SIPP]);
     let folder = world.cluster.folder.path();
     let sipp = Sipp::start(folder, address(45), world.sip()[0], DOMAIN, authority, &own).await;
-    let from = format!("sipp@{KAMAILIO}");
+    let from = format!("sipp@{SIPP}");
     sipp.run("watcher.xml", 1, &from, &login.bare()).await;
     ours.expect(PATIENCE, |s| presence(s, Some("subscribe"), &from))
         .await

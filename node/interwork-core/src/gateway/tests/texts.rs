@@ -366,3 +366,30 @@ fn what_was_heard_long_ago_may_be_said_again() {
         world.pass(Duration::from_secs(120));
     }
 }
+
+/// Her address for SIP peers is not her JID.
+#[test]
+fn a_user_with_another_address_is_found_by_it_and_shows_no_other() {
+    let mut world = World::new();
+    let hers = |text: String| text.replace("alice@", "c.rossi@");
+    let invite = request("INVITE", 1, "", "Content-Type: application/sdp", OFFER);
+    let id = world.peer("lync", &hers(invite));
+    let contact = world.response(id).get(HeaderName::Contact).unwrap();
+    assert!(contact.starts_with("<sip:c.rossi@"), "{contact}");
+    let tag = format!(";tag={}", world.response(id).to().unwrap().tag().unwrap());
+    world.peer_one_way("lync", &hers(request("ACK", 1, &tag, "", "")));
+    let text = request("MESSAGE", 2, &tag, "Content-Type: text/plain", "Ciao");
+    world.peer("lync", &hers(text));
+    let (_, stanza) = world.stanzas.pop().unwrap();
+    assert!(stanza.contains("to='carol@im.siena.example'"), "{stanza}");
+
+    world.user(
+        "<message from='carol@im.siena.example/desk' to='ben@pisa.example' type='chat'>\
+         <body>Ciao</body></message>",
+    );
+    let text = world.answer("200 OK", "");
+    let from = text.get(HeaderName::From).unwrap();
+    assert!(from.starts_with("<sip:c.rossi@siena.example>"), "{from}");
+    let whole = String::from_utf8(text.to_bytes("v").to_vec()).unwrap();
+    assert!(!whole.contains("carol"), "{whole}");
+}

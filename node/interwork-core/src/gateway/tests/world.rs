@@ -15,7 +15,7 @@ use entente_sip_core::usage::RequestId;
 use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::stanza::Stanza;
 
-use crate::address::AddressRules;
+use crate::address::{AddressMap, AddressRules, DomainAliases};
 use crate::gateway::{
     Bounds, CallId, Gateway, Input, Output, Peer, Record, Settings, StanzaId, Ticket,
 };
@@ -42,13 +42,19 @@ pub(super) struct World {
 }
 
 pub(super) fn settings() -> Arc<Settings> {
+    let jid = |text| BareJid::new(text).unwrap();
+    let pairs = [(jid("carol@im.siena.example"), jid("c.rossi@siena.example"))];
+    let addresses = Arc::new(AddressMap::new(pairs).unwrap());
     let peer = |name: &str, product, dialect| {
         Arc::new(Peer {
             name: name.into(),
             profile: Profile::of(product),
             system: Peer::system_of(product),
             style: Style::new(dialect),
-            rules: AddressRules::default(),
+            rules: AddressRules {
+                map: Arc::clone(&addresses),
+                aliases: DomainAliases::default(),
+            },
         })
     };
     let peers: Vec<Arc<Peer>> = vec![

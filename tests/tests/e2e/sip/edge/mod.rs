@@ -19,6 +19,9 @@ pub const PARTNER: &str = "partner.example";
 pub const EDGE: &str = "edge.example";
 pub const BEHIND_EDGE: &str = "lync.example";
 
+/// An organisation with XMPP.
+pub const XMPP_PARTNER: &str = "xmpp.example";
+
 /// Everything that runs.
 pub struct World {
     pub cluster: Cluster,
@@ -45,6 +48,7 @@ async fn edge() {
             case!(world, refusals::pings_are_answered),
             case!(world, refusals::garbage_and_lies_about_lengths),
             case!(world, refusals::refusals_in_the_words_of_the_rfc),
+            case!(world, refusals::nothing_is_passed_on_between_other_domains),
             case!(world, operation::records_name_the_host_inside_the_domain),
             case!(world, operation::peers_are_shown),
         ])
@@ -58,7 +62,7 @@ async fn edge() {
 
 fn settings() -> Settings {
     let extra = format!(
-        "[sip]\nhost = \"{HOST}\"\npublic_port = {SIP_TLS_PORT}\ntrusted_ca_file = \"ca/ca.pem\"\nmax_message_bytes = 8192\n\
+        "[xmpp]\ntrusted_ca_file = \"ca/ca.pem\"\n[sip]\nhost = \"{HOST}\"\npublic_port = {SIP_TLS_PORT}\ntrusted_ca_file = \"ca/ca.pem\"\nmax_message_bytes = 8192\n\
          [sip.peer.partner]\ndomains = [\"{PARTNER}\"]\n\
          [sip.peer.edge]\ndomains = [\"{BEHIND_EDGE}\"]\nprofile = \"lync\"\ntls_subjects = [\"{EDGE}\"]\n"
     );

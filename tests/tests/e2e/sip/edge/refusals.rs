@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{DOMAIN, HOST, PARTNER, World, options, request};
+use super::{DOMAIN, HOST, PARTNER, World, XMPP_PARTNER, options, request};
+use crate::harness::{PEER_PORT, Wire, federated, stream_header};
 
 pub async fn options_on_every_node(world: Arc<World>) {
     for node in 0..2 {
@@ -136,4 +137,34 @@ pub async fn refusals_in_the_words_of_the_rfc(world: Arc<World>) {
     .await;
     wire.send(options(PARTNER)).await;
     assert_eq!(wire.status().await, 200);
+}
+
+/// An organisation with SIP and one with XMPP do not reach each other through us: neither is ours.
+pub async fn nothing_is_passed_on_between_other_domains(world: Arc<World>) {
+    let mut wire = world.partner(0).await;
+    let from = format!("bob@{PARTNER}");
+    for method in ["MESSAGE", "INVITE", "SUBSCRIBE"] {
+        let to = format!("sip:ann@{XMPP_PARTNER}");
+        wire.send(request(method, &to, &from, "")).await;
+        let answer = wire.next().await.unwrap();
+        assert_eq!(answer.status(), 404, "{method}: {answer:?}");
+        let warning = answer.header("Warning").unwrap();
+        assert!(warning.contains("passed on"), "{warning}");
+    }
+
+    let certificate = world.certificate(&[XMPP_PARTNER]);
+    let address = world.cluster.nodes[0].socket(PEER_PORT);
+    for stanza in ["message", "presence"] {
+        let mut stream = federated(address, &certificate, XMPP_PARTNER, DOMAIN).await;
+        stream
+            .send(format!(
+                "<{stanza} from='ann@{XMPP_PARTNER}' to='{from}' id='through'/>"
+            ))
+            .await;
+        stream.ends_with(&["host-unknown"]).await;
+    }
+    let mut stream = Wire::connect(address).await;
+    stream.send(stream_header(None, PARTNER)).await;
+    stream.next().await.header();
+    stream.ends_with(&["host-unknown"]).await;
 }
