@@ -4,6 +4,8 @@
 //! can be written to the store and taken over by another node; the exact local CSeq is not stored,
 //! the new owner jumps ahead instead, because gaps are legal (section 12.2.1.1).
 
+use std::borrow::Cow;
+
 use thiserror::Error;
 
 use crate::draft::Draft;
@@ -11,7 +13,7 @@ use crate::header::{CSeq, HeaderFault, HeaderName};
 use crate::message::Message;
 use crate::method::Method;
 use crate::name_addr::NameAddr;
-use crate::uri::Uri;
+use crate::uri::{Scheme, Uri};
 
 mod head;
 mod record;
@@ -265,6 +267,22 @@ impl Dialog {
     /// The route set, topmost first.
     pub fn routes(&self) -> impl ExactSizeIterator<Item = &str> {
         self.routes.iter().map(|route| &**route)
+    }
+
+    /// Our Contact in this dialog: where the peer's end or the first hop has a `sips` URI, ours has one
+    /// too (RFC 3261 sections 8.1.1.8 and 12.1.1).
+    #[must_use]
+    pub fn contact<'a>(&self, ours: &'a str) -> Cow<'a, str> {
+        let is_sips = |uri: Option<&Uri>| uri.is_some_and(|uri| uri.scheme() == Scheme::Sips);
+        let target = Uri::parse(&self.target).ok();
+        let first = self.routes.first().and_then(|route| NameAddr::parse(route));
+        if is_sips(target.as_ref()) || is_sips(first.as_ref().map(NameAddr::uri)) {
+            // `transport=tls` says nothing more there (RFC 5630 section 3.1.4).
+            let ours = ours.replacen("<sip:", "<sips:", 1);
+            Cow::Owned(ours.replacen(";transport=tls", "", 1))
+        } else {
+            Cow::Borrowed(ours)
+        }
     }
 
     /// The last CSeq that we used.

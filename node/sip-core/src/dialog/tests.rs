@@ -242,3 +242,21 @@ fn no_damaged_record_is_taken_for_a_dialog() {
         }
     }
 }
+
+/// RFC 3261 section 12.1.1.
+#[test]
+fn where_the_peer_is_at_a_sips_address_so_are_we() {
+    const OURS: &str = "<sip:alice@sip.entente.example:5061;transport=tls>";
+    const SECURE: &str = "<sips:alice@sip.entente.example:5061>";
+    assert_eq!(uas().contact(OURS), OURS);
+    let text = String::from_utf8(invite().bytes().to_vec()).unwrap();
+    let text = text.replace("Content-Length: 0\r\n", "");
+    for (plain, secure) in [
+        ("Contact: <sip:", "Contact: <sips:"),
+        ("Record-Route: <sip:edge", "Record-Route: <sips:edge"),
+    ] {
+        let invite = message(&text.replace(plain, secure).replace("\r\n", "\n"));
+        let dialog = Dialog::of_request(&invite, "ours", 100).unwrap();
+        assert_eq!(dialog.contact(OURS), SECURE, "{secure}");
+    }
+}

@@ -112,7 +112,8 @@ impl Session {
         // Glare: the peer's INVITE is kept.
         self.abandon(now);
         self.opening = Opening::Nothing;
-        let unacked = self.accept(now, id, &tag, &invitation, request);
+        let contact = dialog.contact(&self.config.contact).into_owned();
+        let unacked = self.accept(now, id, (&tag, &contact), &invitation, request);
         self.open.push(Open {
             unacked: Some(unacked),
             confirmed: false,
@@ -143,11 +144,13 @@ impl Session {
             Ok(invitation) => invitation,
             Err(refusal) => return self.respond(id, refusal.reply(request, "")),
         };
-        if let Some(open) = self.open.tagged(tag) {
-            open.dialog.refresh_target(request);
-            open.spoken = now;
-        }
-        let unacked = self.accept(now, id, tag, &invitation, request);
+        let Some(open) = self.open.tagged(tag) else {
+            return;
+        };
+        open.dialog.refresh_target(request);
+        open.spoken = now;
+        let contact = open.dialog.contact(&self.config.contact).into_owned();
+        let unacked = self.accept(now, id, (tag, &contact), &invitation, request);
         if let Some(open) = self.open.tagged(tag) {
             open.unacked = Some(unacked);
         }
@@ -158,7 +161,7 @@ impl Session {
         &mut self,
         now: Instant,
         id: RequestId,
-        tag: &str,
+        (tag, contact): (&str, &str),
         invitation: &invitation::Invitation,
         request: &Message,
     ) -> Unacked {
@@ -170,7 +173,7 @@ impl Session {
         };
         let mut reply = Reply::new(request, Status::OK, tag);
         reply
-            .header(HeaderName::Contact, &config.contact)
+            .header(HeaderName::Contact, contact)
             .header(HeaderName::Allow, ALLOW)
             .body("application/sdp", description.into());
         self.outputs.push_back(Output::Persist);

@@ -58,7 +58,8 @@ impl Session {
         if let Some(open) = self.open.speaker()
             && let Ok(mut request) = open.dialog.request(method)
         {
-            request.header(HeaderName::Contact, &self.config.contact);
+            let contact = open.dialog.contact(&self.config.contact);
+            request.header(HeaderName::Contact, &contact);
             request.body(&document.content_type, document.body.clone());
             self.send(request);
         }

@@ -4,6 +4,7 @@
 //! most one NOTIFY at a time and never two within the gap. A watcher that is blocked politely sees a
 //! subscription like any other, to somebody who is offline: states of the presentity don't reach it.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -286,7 +287,7 @@ impl Notifier {
     fn granted(&mut self, now: Instant, id: RequestId, request: &Message, expires: Duration) {
         let mut reply = Reply::new(request, Status::OK, self.dialog.local_tag());
         reply
-            .header(HeaderName::Contact, &self.config.contact)
+            .header(HeaderName::Contact, &self.contact())
             .header(HeaderName::Expires, &expires.as_secs().to_string());
         self.expires = now + expires;
         self.outputs.push_back(Output::Persist);
@@ -295,6 +296,10 @@ impl Notifier {
         if expires.is_zero() {
             self.terminate(now, Reason::Timeout);
         }
+    }
+
+    fn contact(&self) -> Cow<'_, str> {
+        self.dialog.contact(&self.config.contact)
     }
 
     fn terminate(&mut self, now: Instant, reason: Reason) {
@@ -344,7 +349,7 @@ impl Notifier {
             None => PACKAGE.to_owned(),
         };
         request
-            .header(HeaderName::Contact, &self.config.contact)
+            .header(HeaderName::Contact, &self.contact())
             .header(HeaderName::Event, &event)
             .header(HeaderName::SubscriptionState, &state);
         if let Some(document) = &self.document {

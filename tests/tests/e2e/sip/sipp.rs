@@ -71,6 +71,9 @@ pub async fn sessions_by_script(world: Arc<World>) {
 }
 
 pub async fn watching_by_script(world: Arc<World>) {
+    if !installed() {
+        return;
+    }
     // At the node that sipp connects to: NOTIFY goes back on its connection, it listens nowhere.
     let home = &world.cluster.nodes[0];
     let login = world.cluster.user_at(home, "gazed").await;

@@ -1,5 +1,6 @@
 //! SUBSCRIBE and what comes of it.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use super::verdict::{Again, after_refusal};
@@ -54,8 +55,13 @@ impl Subscriber {
     }
 
     pub(super) fn send(&mut self, mut request: Draft, expires: Duration) -> SendId {
+        let ours = &self.config.contact;
+        let contact = match &self.phase {
+            Phase::Subscribed(subscribed) => subscribed.dialog.contact(ours),
+            _ => Cow::Borrowed(&**ours),
+        };
         request
-            .header(HeaderName::Contact, &self.config.contact)
+            .header(HeaderName::Contact, &contact)
             .header(HeaderName::Event, PACKAGE)
             .header(HeaderName::Accept, &self.config.accept)
             .header(HeaderName::Expires, &expires.as_secs().to_string());
