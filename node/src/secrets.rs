@@ -15,6 +15,8 @@ pub(crate) struct Secrets {
     pub(crate) gossip: [u8; 32],
     pub(crate) dialback: [u8; 32],
     pub(crate) decoys: [u8; 32],
+    /// Seals the ids by which clients resume their sessions.
+    pub(crate) resumption: [u8; 32],
     /// Seals SIP tags and branches.
     pub(crate) sip: [u8; 32],
     pub(crate) store_raft: String,
@@ -81,6 +83,7 @@ impl Secrets {
             gossip: derive(&key, b"gossip"),
             dialback: derive(&key, b"dialback"),
             decoys: derive(&key, b"scram decoys"),
+            resumption: derive(&key, b"resumption ids"),
             sip: derive(&key, b"sip tags and branches"),
             store_raft: hex(&derive(&key, b"store raft")),
             store_api: hex(&derive(&key, b"store api")),

@@ -13,7 +13,7 @@ use entente_xmpp_core::stream::ClientConfig as ClientStreamConfig;
 use tokio::sync::{mpsc, watch};
 
 use super::AppError;
-use crate::client::{ClientService, Resumable, SessionLimits};
+use crate::client::{ClientService, Resumable, ResumptionSeal, SessionLimits};
 use crate::config::Config;
 use crate::fabric::{Connections, Switchboard, follow, shard, store_worker, stored};
 use crate::net::Admission;
@@ -191,6 +191,7 @@ pub(super) fn client_service(
             config.client.max_unauthenticated_per_address,
         ),
         resumable: Resumable::default(),
+        resumption_ids: ResumptionSeal::new(&secrets.resumption),
         session: SessionLimits {
             custody_stanzas: config.limits.custody_stanzas,
             repeat_window: config.limits.repeat_window,

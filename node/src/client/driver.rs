@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use entente_cluster::NodeId;
-use entente_home_core::{BindError, DeliveryId, SessionEndReason};
+use entente_home_core::{BindError, DeliveryId, EndReason, SessionEndReason};
 use entente_xmpp_core::error::{StanzaCondition, StanzaError};
 use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::sasl::{Mechanism, ScramHash, ScramKeys};
@@ -268,7 +268,13 @@ impl Connection {
                         self.session = Some(session);
                         ClientAnswer::Resumed(state)
                     }
-                    None => ClientAnswer::ResumeFailed { h: None },
+                    None => {
+                        if let Some(old) = self.service.resumption_ids.session(&previd, &user) {
+                            let switchboard = &self.service.switchboard;
+                            switchboard.end_session(old, EndReason::Conflict);
+                        }
+                        ClientAnswer::ResumeFailed { h: None }
+                    }
                 }
             }
         };
@@ -365,9 +371,12 @@ impl Connection {
                     return;
                 };
                 let bounds = self.service.session;
+                let resumption = self.service.resumption_ids.id(&handle.key, &full.to_bare());
                 self.session = Some(Session::new(handle, full.clone(), bounds, home));
                 let answer = ClientInput::Answer(id, ClientAnswer::Bound(full));
                 self.stream.handle_input(now(), answer);
+                self.stream
+                    .handle_input(now(), ClientInput::ResumptionId(resumption));
             }
             Some(Err(BindError::Unavailable)) => {
                 binding.home = None;

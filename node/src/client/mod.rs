@@ -21,7 +21,7 @@ use crate::fabric::Switchboard;
 use crate::net::{Admission, Io, listen};
 use crate::tls::DomainCertificates;
 
-pub(crate) use resumption::Resumable;
+pub(crate) use resumption::{Resumable, Seal as ResumptionSeal};
 pub(crate) use session::SessionLimits;
 
 /// A TLS handshake that takes longer is given up.
@@ -35,6 +35,7 @@ pub(crate) struct ClientService {
     pub(crate) certificates: DomainCertificates,
     pub(crate) admission: Arc<Admission>,
     pub(crate) resumable: Resumable,
+    pub(crate) resumption_ids: ResumptionSeal,
     /// Bounds of every session.
     pub(crate) session: SessionLimits,
     pub(crate) random: ring::rand::SystemRandom,

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use entente_cluster::forward::Mesh;
 use entente_cluster::{ClusterView, Fence, NodeId, Standing};
 use entente_home_core::{
-    DeliveryId, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
+    DeliveryId, EndReason, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
 };
 use entente_xmpp_core::jid::{BareJid, FullJid, Jid};
 use entente_xmpp_core::stanza::Stanza;
@@ -262,6 +262,19 @@ impl Switchboard {
         self.to_home(user.as_str(), frame).await
     }
 
+    /// Ends a session wherever it is. Never waits.
+    pub(crate) fn end_session(&self, session: SessionKey, reason: EndReason) {
+        match self.connections.get(&session) {
+            Some(inbox) => {
+                let _gone = inbox.push(Item::End(reason));
+            }
+            None => {
+                let edge = Arc::clone(&session.edge);
+                let _gone = self.try_mesh_by_name(&edge, WireFrame::EndSession { session, reason });
+            }
+        }
+    }
+
     /// The client has these deliveries (`failed`: can't have them).
     pub(crate) async fn delivered(
         &self,
@@ -406,16 +419,7 @@ impl Switchboard {
                     );
                 }
             },
-            Output::EndSession { session, reason } => match self.connections.get(&session) {
-                Some(inbox) => {
-                    let _gone = inbox.push(Item::End(reason));
-                }
-                None => {
-                    let edge = Arc::clone(&session.edge);
-                    let _gone =
-                        self.try_mesh_by_name(&edge, WireFrame::EndSession { session, reason });
-                }
-            },
+            Output::EndSession { session, reason } => self.end_session(session, reason),
             Output::Route { envelope, stanza } => self.route(envelope, stanza, 0, batch),
             Output::Receipt { envelope } => batch.receipt(envelope),
             Output::Retry { envelope } => batch.retry(envelope),

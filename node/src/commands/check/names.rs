@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use entente_cluster::Roles;
 use entente_dns_publisher::PublishPlan;
 use entente_xmpp_core::jid::domain_to_ascii;
+use tokio::task::JoinSet;
 
 use super::Report;
 use crate::commands::CommandError;
@@ -27,31 +28,42 @@ pub(super) async fn check(
         Some(address) => Resolver::new(&[address]).ok(),
         None => None,
     };
-    let mut targets = BTreeSet::new();
-    let mut silent = false;
+    let mut questions = JoinSet::new();
+    let mut asked = Vec::new();
     for domain in config.domains.keys() {
         let ascii =
             domain_to_ascii(domain).map_or_else(|_| domain.clone(), |name| name.into_owned());
         for (service, needed) in services(config) {
             let owner = format!("{service}._tcp.{ascii}");
-            let theirs = srv(outside, &owner).await;
-            let ours = match (&inside, silent) {
-                (Some(inside), false) => Some(srv(inside, &owner).await),
-                _ => None,
-            };
-            // One line about that is enough.
-            silent |= matches!(ours, Some(Err(ResolveFault::NoAnswer)));
-            compare(
-                &owner,
-                needed,
-                &plan,
-                config,
-                &theirs,
-                ours.as_ref(),
-                report,
-            );
-            targets.extend(theirs.into_iter().flatten());
+            let (place, outside, inside) = (asked.len(), outside.clone(), inside.clone());
+            asked.push((owner.clone(), needed));
+            questions.spawn(async move {
+                let theirs = srv(&outside, &owner).await;
+                let ours = match &inside {
+                    Some(inside) => Some(srv(inside, &owner).await),
+                    None => None,
+                };
+                (place, theirs, ours)
+            });
         }
+    }
+    let mut answers = questions.join_all().await;
+    answers.sort_by_key(|(place, ..)| *place);
+    let mut targets = BTreeSet::new();
+    let mut silent = false;
+    for (place, theirs, ours) in answers {
+        let (owner, needed) = &asked[place];
+        silent |= matches!(ours, Some(Err(ResolveFault::NoAnswer)));
+        compare(
+            owner,
+            *needed,
+            &plan,
+            config,
+            &theirs,
+            ours.as_ref(),
+            report,
+        );
+        targets.extend(theirs.into_iter().flatten());
     }
     if let (true, Some(address)) = (silent, own) {
         report.warning(

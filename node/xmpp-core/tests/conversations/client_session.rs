@@ -44,6 +44,16 @@ fn ended(talk: &mut Talk) -> CloseReason {
 }
 
 #[test]
+fn the_shell_may_choose_the_id_for_resumption() {
+    let mut talk = Talk::bound(config());
+    talk.input(ClientInput::ResumptionId(Arc::from("n1.7")));
+    assert_eq!(
+        talk.send(ENABLE),
+        "<enabled xmlns='urn:xmpp:sm:3' resume='true' id='n1.7' max='300'/>"
+    );
+}
+
+#[test]
 fn a_labels_are_written_as_u_labels() {
     let mut talk = Talk::bound(config());
     talk.send("<message to='a@xn--bcher-kva.example/r' id='1'/>");

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use entente_load::{Client, Login};
 
-use crate::harness::{Cluster, PATIENCE, dig, online_at, session_at, srv_targets};
+use crate::harness::{Cluster, PATIENCE, SILENCE, dig, online_at, session_at, srv_targets};
 use crate::single::delivery::until_acked;
 use crate::single::presence::{befriend, presence};
 
@@ -118,21 +118,62 @@ pub async fn resuming_elsewhere_loses_nothing(fixture: Arc<Cluster>) {
         ))
         .await
         .unwrap();
-    // At another node the stream is taken over, or the client is told to begin anew with its
-    // resource; the message comes in both cases.
+    // At another node the client is told to begin anew.
     let node = &fixture.nodes[1];
     let mut reader = Client::connect(&node.clients(), fixture.domain)
         .await
         .unwrap();
     reader.authenticate(&b, None).await.unwrap();
-    if reader.resume(state).await.unwrap().is_some() {
-        reader.bind(Some("phone")).await.unwrap();
-        reader.send("<presence/>").await.unwrap();
-    }
+    let failed = reader.resume(state).await.unwrap();
+    assert!(
+        failed.is_some(),
+        "resumed by a node that has not the session"
+    );
+    reader.bind(Some("phone")).await.unwrap();
+    reader.send("<presence/>").await.unwrap();
     reader
         .expect(PATIENCE, |s| s.raw_attr("id") == Some("moved"))
         .await
         .unwrap();
+}
+
+/// The client begins anew under another resource, so that nothing ends the old session before its time:
+/// what that one never acknowledged comes to the new one all the same, and once.
+pub async fn beginning_anew_elsewhere_loses_nothing(fixture: Arc<Cluster>) {
+    let (a, b) = (
+        fixture.user("settled").await,
+        fixture.user("restless").await.with_resource("phone"),
+    );
+    let mut sender = online_at(&fixture.nodes[0], &a).await;
+    let mut reader = online_at(&fixture.nodes[0], &b).await;
+    reader.enable_sm(true).await.unwrap();
+    let state = reader.into_resume_state().unwrap();
+    let mut message = async |id: &str| {
+        let text = format!(
+            "<message to='{}' type='chat' id='{id}'><body>m</body></message>",
+            b.bare()
+        );
+        sender.send(text).await.unwrap();
+    };
+    message("before").await;
+    let node = &fixture.nodes[1];
+    let mut reader = Client::connect(&node.clients(), fixture.domain)
+        .await
+        .unwrap();
+    reader.authenticate(&b, None).await.unwrap();
+    assert!(reader.resume(state).await.unwrap().is_some());
+    reader.bind(Some("other phone")).await.unwrap();
+    reader.send("<presence/>").await.unwrap();
+    message("after").await;
+    let mut ids = Vec::new();
+    while ids.len() < 2 {
+        let got = reader.expect(PATIENCE, |s| s.is("message")).await.unwrap();
+        ids.push(got.raw_attr("id").unwrap().to_owned());
+    }
+    ids.sort();
+    assert_eq!(ids, ["after", "before"]);
+    let more = reader.never(SILENCE, |s| s.is("message")).await.unwrap();
+    assert!(more.is_none(), "{more:?}");
 }
 
 pub async fn homes_are_spread(fixture: Arc<Cluster>) {

@@ -31,6 +31,7 @@ async fn three_nodes() {
             case!(fixture, everyday::presence_across_nodes),
             case!(fixture, everyday::offline_anywhere),
             case!(fixture, everyday::resuming_elsewhere_loses_nothing),
+            case!(fixture, everyday::beginning_anew_elsewhere_loses_nothing),
             case!(fixture, everyday::homes_are_spread),
             case!(fixture, everyday::every_name_server_says_the_same),
         ])

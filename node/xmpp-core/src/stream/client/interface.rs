@@ -88,6 +88,9 @@ pub enum ClientInput {
     TlsEstablished(TlsChannel),
     /// The answer to a request. Answers to requests that are no longer open are ignored.
     Answer(RequestId, ClientAnswer),
+    /// Under which id the session can be resumed, if the client asks for that; after
+    /// [`ClientAnswer::Bound`]. Without it the stream makes one up.
+    ResumptionId(Arc<str>),
     /// Send this stanza.
     Send {
         /// Canonical bytes.

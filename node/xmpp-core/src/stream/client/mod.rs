@@ -78,6 +78,11 @@ impl ClientStream {
         self.shared.wire.now = now;
         match input {
             ClientInput::Bytes(bytes) => self.receive(bytes),
+            ClientInput::ResumptionId(id) => {
+                if let State::Session(session) = &mut self.state {
+                    session.name(id);
+                }
+            }
             ClientInput::Send { stanza, token } => self.send(Unacked { stanza, token }),
             ClientInput::Handled(count) => {
                 if let State::Session(session) = &mut self.state {

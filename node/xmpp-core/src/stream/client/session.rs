@@ -26,6 +26,8 @@ pub(super) struct Session {
     /// come first and do not count in `h`.
     uncounted: u64,
     /// The id by which the stream can be resumed.
+    /// The id that the shell chose.
+    named: Option<Arc<str>>,
     resume_id: Option<Arc<str>>,
     /// When the client was asked for a sign of life, if it has been silent since.
     probed: Option<Instant>,
@@ -57,6 +59,7 @@ impl Session {
             jid,
             acks: None,
             uncounted: 0,
+            named: None,
             resume_id: None,
             probed: None,
             ping: None,
@@ -82,6 +85,7 @@ impl Session {
         received.forget_unhandled();
         let mut session = Self {
             acks: Some(Acks::resume(sent, received)),
+            named: None,
             resume_id: Some(id),
             ..Self::new(jid)
         };
@@ -381,6 +385,11 @@ impl Session {
         Ok(Next::Go)
     }
 
+    /// The id for resumption, before it is asked for.
+    pub(super) fn name(&mut self, id: Arc<str>) {
+        self.named = Some(id);
+    }
+
     /// XEP-0198 section 3.
     fn enable(&mut self, element: &Element, shared: &mut Shared) {
         let wanted = matches!(element.get_attr("resume"), Some("true" | "1"));
@@ -388,11 +397,14 @@ impl Session {
         self.acks = Some(Acks::new(shared.config.queue));
         let wire = &mut shared.wire;
         if wanted && max > 0 {
-            let id = wire.ids.fresh();
+            let id = match self.named.take() {
+                Some(named) => named,
+                None => wire.ids.fresh().into(),
+            };
             wire.put("<enabled xmlns='urn:xmpp:sm:3' resume='true'");
             wire.put_attr("id", &id);
             wire.put_fmt(format_args!(" max='{max}'/>"));
-            self.resume_id = Some(id.into());
+            self.resume_id = Some(id);
         } else {
             wire.put("<enabled xmlns='urn:xmpp:sm:3'/>");
         }
