@@ -34,8 +34,13 @@ const MAX_ATTEMPTS: u8 = 5;
 /// The pause before a NOTIFY is tried again if the watcher names none.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
-/// When a NOTIFY whose outcome was lost with another node counts as timed out: later than timer F.
-const ANSWER_WITHIN: Duration = Duration::from_secs(40);
+/// The first and the longest pause before a NOTIFY is tried again that did not get there; it doubles.
+const UNREACHED_FIRST: Duration = Duration::from_secs(2);
+const UNREACHED_LONGEST: Duration = Duration::from_secs(60);
+
+/// When a NOTIFY whose outcome was lost with another node counts as timed out: later than timer F, which
+/// begins only when its turn has come, and after a node's death thousands wait for theirs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 
 /// Checked settings that notifiers share.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub struct Notifier {
     on_its_way: Option<(SendId, Instant)>,
     sent: u32,
     failures: u8,
+    /// NOTIFY in a row that did not get there.
+    unreached: u8,
     outputs: VecDeque<Output>,
 }
 
@@ -123,6 +130,7 @@ impl Notifier {
             on_its_way: None,
             sent: 0,
             failures: 0,
+            unreached: 0,
             outputs: VecDeque::new(),
         };
         notifier.decide(decision);
@@ -204,6 +212,11 @@ impl Notifier {
                 }
             }
             Input::Answer { id, outcome } => self.answer(now, id, &outcome),
+            Input::Reachable => {
+                if self.unreached > 0 {
+                    self.not_before = now;
+                }
+            }
             Input::End(reason) => self.terminate(now, reason),
             Input::Timeout => {
                 if let Some((id, at)) = self.on_its_way
@@ -220,10 +233,17 @@ impl Notifier {
     }
 
     /// This node owns the subscription from now on: the CSeq jumps, and the watcher gets the whole
-    /// state, because it may have missed some.
-    pub fn take_over(&mut self, now: Instant) {
+    /// state, because it may have missed some. It is said by [`take_up`](Self::take_up): until then
+    /// SUBSCRIBE is answered, but the caller is still to find out what the state is.
+    pub fn take_over(&mut self, until: Instant) {
         self.dialog.take_over();
         self.due = true;
+        self.not_before = until;
+    }
+
+    /// The caller has said what the state is, or won't know it in time.
+    pub fn take_up(&mut self, now: Instant) {
+        self.not_before = now;
         self.speak(now);
     }
 
@@ -371,12 +391,20 @@ impl Notifier {
         }
         match outcome.damage() {
             Damage::None => {
-                self.failures = 0;
+                (self.failures, self.unreached) = (0, 0);
                 if let Outcome::Response(response) = outcome {
                     self.dialog.refresh_target(response);
                 }
             }
             Damage::Usage | Damage::Dialog => self.end(Ending::Gone(outcome.status())),
+            // Nobody has refused anything: it is said as long as the subscription runs.
+            Damage::Transaction if matches!(outcome, Outcome::Failed(_)) => {
+                let doublings = u32::from(self.unreached).min(8);
+                self.unreached = self.unreached.saturating_add(1);
+                let pause = (UNREACHED_FIRST * (1 << doublings)).min(UNREACHED_LONGEST);
+                self.not_before = self.not_before.max(now + pause);
+                self.due = true;
+            }
             Damage::Transaction => {
                 self.failures += 1;
                 if self.failures >= MAX_ATTEMPTS {

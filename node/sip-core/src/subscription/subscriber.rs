@@ -32,8 +32,9 @@ use verdict::Again;
 /// Timer N (section 4.1.2.4): how long the first NOTIFY may take; 64·T1.
 const FIRST_NOTIFY: Duration = Duration::from_secs(32);
 
-/// When a SUBSCRIBE whose outcome was lost with another node counts as timed out: later than timer F.
-const ANSWER_WITHIN: Duration = Duration::from_secs(40);
+/// When a SUBSCRIBE whose outcome was lost with another node counts as timed out: later than timer F, which
+/// begins only when its turn has come, and after a node's death thousands wait for theirs.
+const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
@@ -99,6 +100,9 @@ struct Subscribed {
     request: Option<(SendId, Instant)>,
     /// Until when the first NOTIFY must come, if it has not.
     first_notify: Option<Instant>,
+    /// The request on its way asks whether a peer that came back still knows the subscription: if not,
+    /// however young it is, a new dialog follows at once.
+    asks_after_outage: bool,
 }
 
 #[derive(Debug)]
@@ -272,6 +276,9 @@ impl Subscriber {
             Phase::Waiting { .. } | Phase::Stopped => self.ask(now),
             Phase::Subscribed(subscribed) if subscribed.request.is_none() => {
                 self.resubscribe(now, self.ask);
+                if let Phase::Subscribed(subscribed) = &mut self.phase {
+                    subscribed.asks_after_outage = true;
+                }
             }
             _ => {}
         }

@@ -87,6 +87,8 @@ pub enum Input {
         /// The outcome.
         outcome: Outcome,
     },
+    /// The watcher's server can be reached again: what did not get there is said now.
+    Reachable,
     /// The subscription ends for this reason.
     End(Reason),
     /// A deadline passed.

@@ -99,6 +99,7 @@ impl StoredNotifier {
             on_its_way: None,
             sent: 0,
             failures: 0,
+            unreached: 0,
             outputs: VecDeque::new(),
         }
     }

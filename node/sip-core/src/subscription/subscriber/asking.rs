@@ -116,6 +116,7 @@ impl Subscriber {
                         refresh: now,
                         request: None,
                         first_notify: Some(now + FIRST_NOTIFY),
+                        asks_after_outage: false,
                     }));
                 }
                 Err(_) => {
@@ -130,6 +131,7 @@ impl Subscriber {
             return;
         };
         subscribed.request = None;
+        subscribed.asks_after_outage = false;
         if Head::of(response).is_ok_and(|head| subscribed.dialog.owns_response(&head)) {
             // A NOTIFY that overtook this response made the dialog. Where that carried no
             // Record-Route, the way is the response's, as if it had come first.
@@ -192,12 +194,16 @@ impl Subscriber {
         let status = outcome.status();
         if let Phase::Subscribed(subscribed) = &mut self.phase {
             subscribed.request = None;
+            let after_outage = std::mem::take(&mut subscribed.asks_after_outage);
             let forgotten = match outcome {
                 Outcome::Response(response) => {
                     status == Status::CALL_DOES_NOT_EXIST || route_set_lost(response)
                 }
                 Outcome::Failed(_) => false,
             };
+            if forgotten && after_outage {
+                return self.ask(now);
+            }
             if forgotten {
                 return self.again(now, Again::AtOnce);
             }

@@ -51,6 +51,7 @@ impl Subscriber {
                     refresh: now,
                     request,
                     first_notify: None,
+                    asks_after_outage: false,
                 }));
                 self.expires(now, self.ask);
                 self.outputs.push_back(Output::Persist);

@@ -132,6 +132,7 @@ impl StoredSubscriber {
                 refresh: moment.now,
                 request: None,
                 first_notify: None,
+                asks_after_outage: false,
             }));
         }
         subscriber

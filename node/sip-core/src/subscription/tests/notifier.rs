@@ -4,6 +4,7 @@ use super::*;
 use crate::dialog::DialogId;
 use crate::subscription::notifier::*;
 use crate::subscription::screen::{Refusal, screen};
+use crate::transaction::Failure;
 
 /// A watcher of alice at our side.
 struct Watcher {
@@ -354,7 +355,7 @@ fn a_watcher_that_does_not_know_us_or_never_answers_is_gone() {
         assert_eq!(watcher.core.poll_timeout(), None);
     }
     let (mut watcher, _) = Watcher::open(3600, Decision::Pending);
-    assert_eq!(watcher.after(40), ["Gone(Status(408))"]);
+    assert_eq!(watcher.after(300), ["Gone(Status(408))"]);
 }
 
 #[test]
@@ -375,6 +376,28 @@ fn a_busy_watcher_is_asked_again_after_its_retry_after_and_given_up_in_the_end()
         assert_eq!(watcher.after(30).len(), 1);
     }
     assert_eq!(watcher.answered(503, &[]), ["Gone(Status(503))"]);
+}
+
+#[test]
+fn what_does_not_get_there_is_said_again_as_long_as_the_subscription_runs() {
+    let mut watcher = Watcher::active(3600);
+    watcher.now += secs(60);
+    watcher.state("busy");
+    // Never sooner than the gap.
+    for pause in [5, 5, 8, 16, 32, 60, 60] {
+        let (id, _) = watcher.sends.last().cloned().unwrap();
+        let outcome = Outcome::Failed(Failure::Transport);
+        assert!(watcher.input(Input::Answer { id, outcome }).is_empty());
+        assert!(watcher.after(pause - 1).is_empty(), "{pause}");
+        assert_eq!(watcher.after(1).len(), 1, "{pause}");
+    }
+    let (id, _) = watcher.sends.last().cloned().unwrap();
+    let outcome = Outcome::Failed(Failure::Transport);
+    watcher.input(Input::Answer { id, outcome });
+    assert_eq!(watcher.input(Input::Reachable).len(), 1, "the peer is back");
+    watcher.ok();
+    watcher.state("away");
+    assert!(watcher.input(Input::Reachable).is_empty(), "the gap holds");
 }
 
 #[test]
@@ -426,11 +449,16 @@ fn another_node_takes_over_with_the_whole_state_and_a_higher_number() {
     };
     let stored = StoredNotifier::decode(&record).unwrap();
     assert!(!stored.is_polite());
-    watcher.core = stored.wake(there, config(), document("away"));
+    watcher.core = stored.wake(there, config(), document("offline"));
     watcher.now = there.now;
     assert!(watcher.said().is_empty());
-    watcher.core.take_over(watcher.now);
-    assert_eq!(watcher.said(), ["NOTIFY active;expires=2980 [away]"]);
+    watcher.core.take_over(watcher.now + secs(10));
+    // What the state is takes a moment to find out; the watcher need not wait for its answer.
+    assert_eq!(watcher.refresh(3000), ["persist", "200 expires 3000"]);
+    assert!(watcher.after(3).is_empty());
+    assert!(watcher.state("away").is_empty());
+    watcher.core.take_up(watcher.now);
+    assert_eq!(watcher.said(), ["NOTIFY active;expires=2997 [away]"]);
     let (_, notify) = watcher.sends.last().unwrap();
     assert_eq!(
         header(notify, HeaderName::CSeq),
@@ -450,6 +478,7 @@ fn a_polite_block_survives_the_store() {
     assert!(stored.is_polite());
     let mut core = stored.wake(moment, config(), document(OFFLINE));
     core.take_over(moment.now);
+    core.take_up(moment.now);
     core.poll_output();
     core.handle_input(moment.now + secs(60), Input::State(document("open")));
     assert_eq!(core.poll_output(), None);
@@ -466,6 +495,7 @@ fn an_end_that_the_watcher_has_not_heard_of_survives_the_store() {
     let stored = StoredNotifier::decode(&watcher.core.encode(moment)).unwrap();
     watcher.core = stored.wake(moment, config(), document("open"));
     watcher.core.take_over(moment.now);
+    watcher.core.take_up(moment.now);
     assert_eq!(watcher.said(), ["NOTIFY terminated;reason=noresource []"]);
     assert_eq!(watcher.ok(), ["Told(NoResource)"]);
 }

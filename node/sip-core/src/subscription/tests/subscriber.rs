@@ -271,6 +271,18 @@ fn a_refresh_that_gets_481_is_followed_by_a_new_dialog_at_once() {
 }
 
 #[test]
+fn a_peer_that_came_back_and_forgot_a_young_subscription_is_asked_anew_at_once_but_once() {
+    let mut alice = Alice::subscribed();
+    assert_eq!(alice.input(Input::Refresh), ["SUBSCRIBE 7200"]);
+    assert_eq!(alice.answered(481, &[]), ["SUBSCRIBE 7200"]);
+    assert_eq!(alice.last().to().unwrap().tag(), None);
+    // A peer that forgets all the time is not asked all the time.
+    alice.answered(200, &[CONTACT, (HeaderName::Expires, "7200")]);
+    alice.notify(1, "terminated;reason=deactivated", "");
+    assert_eq!(alice.core.next_timer().unwrap().1, SubscriberTimer::Retry);
+}
+
+#[test]
 fn an_edge_that_lost_the_route_set_gets_a_new_dialog() {
     let mut alice = Alice::subscribed();
     alice.next();
