@@ -9,16 +9,17 @@ use entente_sip_core::message::Message;
 use entente_sip_core::reply::Reply;
 use entente_sip_core::session::StoredSession;
 use entente_sip_core::status::Status;
-use entente_sip_core::subscription::notifier::{Reason, StoredNotifier};
+use entente_sip_core::subscription::notifier::{Input as NotifierInput, Reason, StoredNotifier};
 use entente_sip_core::subscription::subscriber::{Input as SubscriberInput, StoredSubscriber};
 use entente_sip_core::usage::{Outcome, RequestId, SendId};
 use entente_xmpp_core::error::StanzaCondition;
 use entente_xmpp_core::jid::BareJid;
-use entente_xmpp_core::stanza::{PresenceType, Stanza};
+use entente_xmpp_core::stanza::Stanza;
 
 use super::chats::Chat;
 use super::contacts::Contact;
 use super::contract::{Record, StanzaId, StoreId};
+use super::counts::Purpose;
 use super::ledger::{Ledger, Slot};
 use super::line::Line;
 use super::settings::Peer;
@@ -30,15 +31,12 @@ use super::watching::{Audience, Watch};
 mod incoming;
 mod index;
 mod outgoing;
+mod taken_over;
 mod user;
 
 use index::{Index, Indexed};
+use taken_over::Doubts;
 use user::DialogUser;
-
-/// Keys of records: what it is, the slot, and whom it is about.
-const WATCH: &str = "watch";
-const CONTACT: &str = "contact";
-const CHAT: &str = "chat";
 
 /// What came for the user.
 #[derive(Debug)]
@@ -75,6 +73,7 @@ pub(super) struct Desk {
     /// Whom the user talks with.
     chats: HashMap<BareJid, Slot>,
     terms: AllTerms,
+    doubts: Option<Doubts>,
     /// When the shard wakes it, as it was told.
     pub(super) wakes: Option<Instant>,
 }
@@ -93,6 +92,7 @@ impl Desk {
             contacts: HashMap::new(),
             chats: HashMap::new(),
             terms: AllTerms::default(),
+            doubts: None,
             wakes: None,
         }
     }
@@ -103,7 +103,8 @@ impl Desk {
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        self.index.next()
+        let doubts = self.doubts.as_ref().map(|doubts| doubts.at);
+        self.index.next().into_iter().chain(doubts).min()
     }
 
     /// The store's answer. Without one, what waits is refused and comes again.
@@ -136,29 +137,30 @@ impl Desk {
 
     fn wake_record(&mut self, ledger: &mut Ledger, record: &Record) -> Option<()> {
         let mut parts = record.key.splitn(3, ' ');
-        let (kind, number, person) = (parts.next()?, parts.next()?, parts.next()?);
-        let kind = [WATCH, CONTACT, CHAT]
-            .into_iter()
-            .find(|known| *known == kind)?;
+        // What it is for, the slot, and whom it is about.
+        let (purpose, number, person) = (parts.next()?, parts.next()?, parts.next()?);
+        let purpose = Purpose::named(purpose)?;
         let slot = Slot(number.parse().ok()?);
         let person = BareJid::new(person).ok()?;
         let peer = ledger.settings.peer_of(person.domain()).cloned()?;
-        let line = Line::new(kind, (&self.user, &person), slot, &peer);
+        let counted = ledger.counts.count(&peer.name, purpose);
+        let line = Line::new(counted, (&self.user, &person), slot, &peer);
         let terms = self.terms.with(ledger, &self.user, &peer);
-        let user = match kind {
-            WATCH => {
+        let user = match purpose {
+            Purpose::Watch => {
                 let stored = StoredNotifier::decode(&record.bytes).ok()?;
                 let config = terms.notifier();
-                let watch = Watch::wake(ledger.now(), line, config, stored);
+                let watch = Watch::wake(ledger, line, config, stored);
+                self.taken_over(ledger, &person, watch.is_pending());
                 DialogUser::Watch(Box::new(watch))
             }
-            CONTACT => {
+            Purpose::Contact => {
                 let stored = StoredSubscriber::decode(&record.bytes).ok()?;
                 let config = terms.subscriber(ledger);
                 let contact = Contact::wake(ledger, line, config, stored);
                 DialogUser::Contact(Box::new(contact))
             }
-            _ => {
+            Purpose::Chat => {
                 let stored = StoredSession::decode(&record.bytes).ok()?;
                 let config = terms.session(ledger);
                 let chat = Chat::wake(ledger, line, config, stored);
@@ -166,9 +168,6 @@ impl Desk {
             }
         };
         self.last_slot = self.last_slot.max(slot.0);
-        if kind == WATCH && !self.audiences.contains_key(&person) {
-            ledger.tell(stanzas::presence(&person, &self.user, PresenceType::Probe));
-        }
         self.insert(ledger, slot, user);
         Some(())
     }
@@ -179,9 +178,16 @@ impl Desk {
     }
 
     /// The line of a new dialog user.
-    fn line(&mut self, peer: &Arc<Peer>, kind: &'static str, person: &BareJid) -> Line {
+    fn line(
+        &mut self,
+        ledger: &Ledger,
+        peer: &Arc<Peer>,
+        purpose: Purpose,
+        person: &BareJid,
+    ) -> Line {
         let slot = self.slot();
-        Line::new(kind, (&self.user, person), slot, peer)
+        let counted = ledger.counts.count(&peer.name, purpose);
+        Line::new(counted, (&self.user, person), slot, peer)
     }
 
     fn insert(&mut self, ledger: &mut Ledger, slot: Slot, mut user: DialogUser) {
@@ -294,7 +300,7 @@ impl Desk {
                 return Err(StanzaCondition::ResourceConstraint);
             }
             None => {
-                let line = self.line(peer, CHAT, person);
+                let line = self.line(ledger, peer, Purpose::Chat, person);
                 let slot = line.slot;
                 let config = self.terms.with(ledger, &self.user, peer).session(ledger);
                 let chat =
@@ -372,15 +378,22 @@ impl Desk {
         self.settle(ledger, slot);
     }
 
-    /// The peer's server came back: everything of it is asked for again (requirement H7).
+    /// The peer's server came back: everything of it is asked for again (requirement H7), and what its
+    /// users were not told is said.
     pub(super) fn peer_up(&mut self, ledger: &mut Ledger, peer: &str) {
-        let mut slots: Vec<Slot> = self.contacts.values().copied().collect();
+        let mut slots: Vec<Slot> = self.entries.keys().copied().collect();
         slots.sort_unstable();
         for slot in slots {
-            if let Some(contact) = self.contact_at(slot)
-                && &*contact.line.peer.name == peer
-            {
-                contact.input(ledger, SubscriberInput::Refresh);
+            let Some(entry) = self.entries.get_mut(&slot) else {
+                continue;
+            };
+            if *entry.user.line().peer.name != *peer {
+                continue;
+            }
+            match &mut entry.user {
+                DialogUser::Watch(watch) => watch.notifier(ledger, NotifierInput::Reachable),
+                DialogUser::Contact(contact) => contact.input(ledger, SubscriberInput::Refresh),
+                DialogUser::Chat(_) => continue,
             }
             self.settle(ledger, slot);
         }
@@ -402,6 +415,7 @@ impl Desk {
     }
 
     pub(super) fn timeout(&mut self, ledger: &mut Ledger) {
+        self.ask_in_doubt(ledger);
         let unknown = Audience::default();
         for slot in self.index.due(ledger.now()) {
             if let Some(entry) = self.entries.get_mut(&slot) {

@@ -14,6 +14,7 @@ use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::stanza::Stanza;
 
 use super::contract::{CallId, Output, StanzaId, StoreId, Ticket};
+use super::counts::Counts;
 use super::heard::Heard;
 use super::settings::{Peer, Settings};
 use super::shard::release;
@@ -39,6 +40,7 @@ pub(super) struct Ledger {
     pub(super) random: Generator,
     pub(super) moment: Moment,
     pub(super) outputs: VecDeque<Output>,
+    pub(super) counts: Arc<Counts>,
     calls: HashMap<CallId, Owned<SendId>>,
     stores: HashMap<StoreId, Owned<()>>,
     tickets: HashMap<Ticket, Owned<RequestId>>,
@@ -56,6 +58,7 @@ impl Ledger {
             random,
             moment,
             outputs: VecDeque::new(),
+            counts: Arc::default(),
             calls: HashMap::new(),
             stores: HashMap::new(),
             tickets: HashMap::new(),

@@ -13,6 +13,7 @@ use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::stanza::Stanza;
 
 use super::contract::{Output, StanzaId, StoreId};
+use super::counts::Counted;
 use super::ledger::{Ledger, Slot};
 use super::settings::Peer;
 
@@ -48,8 +49,8 @@ pub(super) struct Line {
     pub(super) person: BareJid,
     pub(super) slot: Slot,
     pub(super) peer: Arc<Peer>,
-    /// What the record is.
-    kind: &'static str,
+    /// What it is for.
+    counted: Counted,
     waiting: Option<StoreId>,
     held: VecDeque<Item>,
     /// The store has some version of the record.
@@ -62,7 +63,7 @@ pub(super) struct NeverKept;
 
 impl Line {
     pub(super) fn new(
-        kind: &'static str,
+        counted: Counted,
         (user, person): (&BareJid, &BareJid),
         slot: Slot,
         peer: &Arc<Peer>,
@@ -72,7 +73,7 @@ impl Line {
             person: person.clone(),
             slot,
             peer: Arc::clone(peer),
-            kind,
+            counted,
             waiting: None,
             held: VecDeque::new(),
             recorded: false,
@@ -81,7 +82,8 @@ impl Line {
 
     /// Made when it is needed: a hundred thousand lines wait for hours.
     fn key(&self) -> String {
-        format!("{} {} {}", self.kind, self.slot.0, self.person)
+        let kind = self.counted.purpose().word();
+        format!("{kind} {} {}", self.slot.0, self.person)
     }
 
     /// The peer's domain.

@@ -14,10 +14,12 @@
 mod chats;
 mod contacts;
 mod contract;
+mod counts;
 mod desk;
 mod heard;
 mod ledger;
 mod line;
+mod returns;
 mod settings;
 mod shard;
 mod stanzas;
@@ -28,5 +30,6 @@ mod watching;
 mod tests;
 
 pub use contract::{CallId, Input, MAX_RECORD, Output, Record, StanzaId, StoreId, Ticket};
+pub use counts::{Counts, Holdings};
 pub use settings::{Bounds, Peer, Settings};
 pub use shard::Gateway;

@@ -13,8 +13,10 @@ use entente_sip_core::usage::{Outcome, RequestId};
 use entente_xmpp_core::jid::BareJid;
 
 use super::contract::{CallId, Input, Output, StoreId, Ticket};
+use super::counts::Counts;
 use super::desk::{Desk, Errand, refuse};
 use super::ledger::Ledger;
+use super::returns::Returns;
 use super::settings::Settings;
 
 /// Maps with room for fewer entries than this keep it.
@@ -26,6 +28,7 @@ pub struct Gateway {
     desks: HashMap<BareJid, Box<Desk>>,
     loads: HashMap<StoreId, BareJid>,
     timers: BTreeSet<(Instant, BareJid)>,
+    returns: Returns,
 }
 
 impl Gateway {
@@ -37,12 +40,19 @@ impl Gateway {
             desks: HashMap::new(),
             loads: HashMap::new(),
             timers: BTreeSet::new(),
+            returns: Returns::default(),
         }
     }
 
     /// The users that have something here.
     pub fn users(&self) -> impl Iterator<Item = &BareJid> {
         self.desks.keys()
+    }
+
+    /// How much there is with each peer.
+    #[must_use]
+    pub fn counts(&self) -> Arc<Counts> {
+        Arc::clone(&self.ledger.counts)
     }
 
     /// What is to be done next.
@@ -53,7 +63,8 @@ impl Gateway {
     /// When [`Input::Timeout`] is due.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        let first = self.timers.first().map(|(at, _)| *at);
+        first.into_iter().chain(self.returns.poll_timeout()).min()
     }
 
     /// Takes an input.
@@ -91,7 +102,11 @@ impl Gateway {
                     self.open(&user);
                 }
             }
-            Input::PeerUp { peer } => self.each(|desk, ledger| desk.peer_up(ledger, &peer)),
+            Input::PeerUp { peer } => {
+                if self.returns.noticed(self.ledger.now(), &peer) {
+                    self.peer_up(&peer);
+                }
+            }
             Input::Settings(settings) => self.ledger.settings = settings,
             Input::Release { users } => {
                 for user in users {
@@ -166,8 +181,15 @@ impl Gateway {
         }
     }
 
+    fn peer_up(&mut self, peer: &str) {
+        self.each(|desk, ledger| desk.peer_up(ledger, peer));
+    }
+
     fn timeout(&mut self) {
         let now = self.ledger.now();
+        for peer in self.returns.due(now) {
+            self.peer_up(&peer);
+        }
         while let Some((at, user)) = self.timers.first().cloned()
             && at <= now
         {

@@ -29,10 +29,20 @@ const ASKING: Duration = Duration::from_millis(300);
 /// How long it waits for further resources once the first has shown itself.
 const GATHERING: Duration = Duration::from_millis(30);
 
+/// How long a watcher who is taken over waits for the home to say what it may see. Homes settle when the
+/// members change: what is said before that could be a user who goes offline for a moment.
+const WAKING: Duration = Duration::from_secs(10);
+
+/// How long the home's word that the user is offline waits to be proven wrong then: the user's sessions
+/// may be about to make themselves known.
+const DOUBT: Duration = Duration::from_secs(3);
+
 /// What is decided about one watcher, and what it may see: the same for all its subscriptions.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
     pub(super) standing: Standing,
+    /// The home was asked on behalf of watchers who were taken over.
+    pub(super) taken_over: bool,
     /// The user's resources: name, priority and what they show. They are few.
     devices: Vec<(Box<str>, i8, Presence)>,
     /// The watcher's subscriptions.
@@ -73,6 +83,11 @@ impl Audience {
                 self.devices.push((resource.into(), priority, state));
             }
         }
+    }
+
+    /// Whether the home, which may not know the user's sessions yet, is asked once more.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.taken_over && self.standing != Standing::Denied && self.devices.is_empty()
     }
 
     /// The document that the peer's user is to see.
@@ -133,9 +148,11 @@ enum Phase {
         until: Instant,
     },
     Running(Box<Notifier>),
-    /// Read from the store; the home is asked what the watcher may see now.
+    /// Read from the store, and silent: the home is asked what the watcher may see now.
     Waking {
-        stored: Box<StoredNotifier>,
+        notifier: Box<Notifier>,
+        /// As the record says.
+        polite: bool,
         until: Instant,
     },
     Over,
@@ -175,18 +192,24 @@ impl Watch {
 
     /// A record of the store; the caller asks the home.
     pub(super) fn wake(
-        now: Instant,
+        ledger: &mut Ledger,
         line: Line,
         config: Arc<NotifierConfig>,
         stored: StoredNotifier,
     ) -> Self {
+        let polite = stored.is_polite();
+        let offline = Audience::default().document(ledger, &line);
+        let mut notifier = Box::new(stored.wake(ledger.moment, Arc::clone(&config), offline));
+        let until = ledger.now() + WAKING;
+        notifier.take_over(until);
         Self {
             line: line.recorded(),
             config,
             decided: Standing::Unknown,
             phase: Phase::Waking {
-                stored: Box::new(stored),
-                until: now + ASKING,
+                notifier,
+                polite,
+                until,
             },
         }
     }
@@ -194,9 +217,18 @@ impl Watch {
     /// Our tag of the dialog, if there is one.
     pub(super) fn tag(&self) -> Option<&str> {
         match &self.phase {
-            Phase::Running(notifier) => Some(notifier.dialog().local_tag()),
-            Phase::Waking { stored, .. } => Some(stored.dialog().local_tag()),
+            Phase::Running(notifier) | Phase::Waking { notifier, .. } => {
+                Some(notifier.dialog().local_tag())
+            }
             Phase::Asking { .. } | Phase::Over => None,
+        }
+    }
+
+    /// Whether nobody has decided about the watcher, as far as this dialog knows.
+    pub(super) fn is_pending(&self) -> bool {
+        match &self.phase {
+            Phase::Running(notifier) | Phase::Waking { notifier, .. } => notifier.is_pending(),
+            Phase::Asking { .. } | Phase::Over => true,
         }
     }
 
@@ -221,11 +253,16 @@ impl Watch {
     ) {
         let now = ledger.now();
         match &mut self.phase {
-            Phase::Asking { until, .. } | Phase::Waking { until, .. } => {
+            phase @ (Phase::Asking { .. } | Phase::Waking { .. }) => {
+                let doubtful = matches!(phase, Phase::Waking { .. }) && audience.devices.is_empty();
+                let (Phase::Asking { until, .. } | Phase::Waking { until, .. }) = phase else {
+                    return;
+                };
                 if audience.standing == Standing::Denied {
                     *until = now;
                 } else if told {
-                    *until = (*until).min(now + GATHERING);
+                    let pause = if doubtful { DOUBT } else { GATHERING };
+                    *until = (*until).min(now + pause);
                 }
                 if *until <= now {
                     self.timeout(ledger, audience);
@@ -251,27 +288,17 @@ impl Watch {
     }
 
     /// A SUBSCRIBE in the dialog.
-    pub(super) fn subscribe(
-        &mut self,
-        ledger: &mut Ledger,
-        audience: &Audience,
-        id: RequestId,
-        request: Message,
-    ) {
-        if matches!(self.phase, Phase::Waking { .. }) {
-            self.begin(ledger, audience);
-        }
-        if let Phase::Running(notifier) = &mut self.phase {
+    pub(super) fn subscribe(&mut self, ledger: &mut Ledger, id: RequestId, request: Message) {
+        if matches!(self.phase, Phase::Running(_) | Phase::Waking { .. }) {
             let request = Box::new(request);
-            notifier.handle_input(ledger.now(), Input::Subscribe { id, request });
-            self.drain(ledger);
+            self.notifier(ledger, Input::Subscribe { id, request });
         } else {
             ledger.respond(id, Reply::stateless(&request, Status::CALL_DOES_NOT_EXIST));
         }
     }
 
     pub(super) fn notifier(&mut self, ledger: &mut Ledger, input: Input) {
-        if let Phase::Running(notifier) = &mut self.phase {
+        if let Phase::Running(notifier) | Phase::Waking { notifier, .. } = &mut self.phase {
             notifier.handle_input(ledger.now(), input);
             self.drain(ledger);
         }
@@ -322,22 +349,25 @@ impl Watch {
                     }
                 }
             }
-            Phase::Waking { stored, .. } => {
+            Phase::Waking {
+                mut notifier,
+                polite,
+                ..
+            } => {
                 // The decision of before holds until the home says another.
-                let document = audience.document(ledger, &self.line);
-                let polite = stored.is_polite();
-                let mut notifier = stored.wake(ledger.moment, config, document);
                 let changed = match audience.standing {
                     Standing::Unknown => false,
                     Standing::Allowed => polite || notifier.is_pending(),
                     Standing::Denied => !polite,
                 };
-                // First, so that nothing goes out under a number of the owner before.
-                notifier.take_over(now);
-                if changed {
-                    notifier.handle_input(now, Input::Decide(decision));
-                }
-                self.phase = Phase::Running(Box::new(notifier));
+                let news = if changed {
+                    Input::Decide(decision)
+                } else {
+                    Input::State(audience.document(ledger, &self.line))
+                };
+                notifier.handle_input(now, news);
+                notifier.take_up(now);
+                self.phase = Phase::Running(notifier);
             }
             other => self.phase = other,
         }
@@ -347,7 +377,7 @@ impl Watch {
     fn drain(&mut self, ledger: &mut Ledger) {
         let moment: Moment = ledger.moment;
         let mut over = false;
-        if let Phase::Running(notifier) = &mut self.phase {
+        if let Phase::Running(notifier) | Phase::Waking { notifier, .. } = &mut self.phase {
             while let Some(output) = notifier.poll_output() {
                 let item = match output {
                     Output::Persist => Item::Persist(notifier.encode(moment)),

@@ -12,11 +12,12 @@ use entente_xmpp_core::error::StanzaCondition;
 use entente_xmpp_core::jid::BareJid;
 use entente_xmpp_core::stanza::PresenceType;
 
-use super::{Desk, DialogUser, WATCH, refuse};
+use super::{Desk, DialogUser, refuse};
+use crate::gateway::counts::Purpose;
 use crate::gateway::ledger::Ledger;
 use crate::gateway::settings::Peer;
 use crate::gateway::stanzas;
-use crate::gateway::watching::{Audience, Standing, Watch};
+use crate::gateway::watching::{Standing, Watch};
 
 impl Desk {
     pub(super) fn request(
@@ -58,10 +59,7 @@ impl Desk {
         };
         match (self.entries.get_mut(&slot).map(|entry| &mut entry.user), id) {
             (Some(DialogUser::Watch(watch)), Some(id)) if watch.tag() == Some(tag) => {
-                let unknown = Audience::default();
-                let audience = self.audiences.get(&watch.line.person);
-                let audience = audience.map_or(&unknown, |known| known);
-                watch.subscribe(ledger, audience, id, message);
+                watch.subscribe(ledger, id, message);
             }
             (_, id) => refuse(ledger, id, &message, Status::CALL_DOES_NOT_EXIST),
         }
@@ -157,7 +155,7 @@ impl Desk {
         if self.watches >= ledger.settings.bounds.watchers {
             return refuse(ledger, Some(id), &message, Status::SERVICE_UNAVAILABLE);
         }
-        let line = self.line(peer, WATCH, &watcher);
+        let line = self.line(ledger, peer, Purpose::Watch, &watcher);
         let slot = line.slot;
         let now = ledger.now();
         let config = self.terms.with(ledger, &self.user, peer).notifier();

@@ -5,9 +5,10 @@ use entente_xmpp_core::error::StanzaCondition;
 use entente_xmpp_core::jid::{BareJid, Jid};
 use entente_xmpp_core::stanza::{PresenceType, Stanza, StanzaKind};
 
-use super::{CONTACT, Desk, DialogUser};
+use super::{Desk, DialogUser};
 use crate::gateway::contacts::Contact;
 use crate::gateway::contract::StanzaId;
+use crate::gateway::counts::Purpose;
 use crate::gateway::ledger::Ledger;
 use crate::gateway::stanzas;
 use crate::gateway::watching::Standing;
@@ -129,7 +130,7 @@ impl Desk {
             Some(_) => None,
         };
         if let (Some(peer), None) = (&peer, condition) {
-            let line = self.line(peer, CONTACT, &person);
+            let line = self.line(ledger, peer, Purpose::Contact, &person);
             let slot = line.slot;
             let config = self.terms.with(ledger, &self.user, peer).subscriber(ledger);
             match Contact::start(ledger, line, config, id) {

@@ -278,12 +278,131 @@ fn another_node_refreshes_the_users_subscriptions_at_once() {
 }
 
 #[test]
+fn a_peer_that_returns_all_the_time_is_asked_at_a_bounded_rate_and_no_return_is_forgotten() {
+    let mut world = World::new();
+    world.user("<presence from='alice@siena.example' to='bob@florence.example' type='subscribe'/>");
+    let ok = "Contact: <sip:edge.florence.example;transport=tls>\nExpires: 7200";
+    let first = world.answer("200 OK", ok);
+    notify(&mut world, &first, 1, "active", &pidf("open", ""));
+    let up = || Input::PeerUp {
+        peer: "lync".into(),
+    };
+    world.input(up());
+    assert_eq!(world.requests.len(), 1);
+    world.answer("200 OK", ok);
+    for _ in 0..3 {
+        world.pass(SECOND);
+        world.input(up());
+    }
+    assert!(world.requests.is_empty());
+    world.pass(58 * SECOND);
+    assert_eq!(world.requests.len(), 1);
+    world.answer("200 OK", ok);
+    world.input(Input::PeerUp {
+        peer: "kamailio".into(),
+    });
+    world.pass(600 * SECOND);
+    assert!(world.requests.is_empty());
+}
+
+#[test]
+fn dialogs_are_counted_where_their_user_is() {
+    let held = |world: &World| {
+        let mut all = std::collections::BTreeMap::new();
+        world.gateway.counts().add_to(&mut all);
+        let lync = all.get("lync").copied().unwrap_or_default();
+        (lync.watchers, lync.contacts, lync.sessions)
+    };
+    let mut world = World::new();
+    world.user("<presence from='alice@siena.example' to='bob@florence.example' type='subscribe'/>");
+    world.answer(
+        "200 OK",
+        "Contact: <sip:edge.florence.example;transport=tls>\nExpires: 7200",
+    );
+    world.peer("lync", &subscribe(7200, 1, ""));
+    world.pass(SECOND);
+    assert_eq!(held(&world), (1, 1, 0));
+    world.input(Input::Release {
+        users: vec![entente_xmpp_core::jid::BareJid::new("alice@siena.example").unwrap()],
+    });
+    assert_eq!(held(&world), (0, 0, 0));
+    let world = world.successor();
+    assert_eq!(held(&world), (1, 1, 0));
+}
+
+#[test]
 fn a_probe_brings_a_lost_subscription_back() {
     let mut world = World::new();
     world.user("<presence from='alice@siena.example' to='bob@florence.example' type='probe'/>");
     assert_eq!(world.requests[0].1.method().as_str(), "SUBSCRIBE");
     world.user("<presence from='alice@siena.example' to='bob@florence.example' type='probe'/>");
     assert_eq!(world.requests.len(), 1);
+}
+
+#[test]
+fn a_home_that_does_not_know_the_sessions_yet_makes_nobody_look_offline() {
+    let mut world = World::new();
+    let id = world.peer("lync", &subscribe(7200, 1, ""));
+    allow(&mut world);
+    at_desk(&mut world, "");
+    world.pass(SECOND);
+    let tag = world.response(id).to().unwrap().tag().unwrap().to_owned();
+    world.answer("200 OK", "");
+
+    let probe = "<presence from='bob@florence.example' to='alice@siena.example' type='probe'/>";
+    let mut world = world.successor();
+    assert_eq!(world.said(), [probe]);
+    world.user(
+        "<presence from='alice@siena.example' to='bob@florence.example' type='unavailable'/>",
+    );
+    // A refresh gets its answer meanwhile.
+    let id = world.peer("lync", &subscribe(7200, 2, &format!(";tag={tag}")));
+    assert_eq!(world.response(id).status().unwrap().code(), 200);
+    world.pass(2 * SECOND);
+    assert!(world.requests.is_empty());
+    assert_eq!(world.said(), [probe]);
+    at_desk(&mut world, "<show>away</show>");
+    world.pass(SECOND);
+    let notify = world.answer("200 OK", "");
+    assert!(body(&notify).contains("away"), "{}", body(&notify));
+    world.pass(60 * SECOND);
+    assert!(world.requests.is_empty() && world.said().is_empty());
+}
+
+#[test]
+fn who_is_really_offline_is_shown_so_after_a_moment_of_doubt() {
+    let mut world = World::new();
+    world.peer("lync", &subscribe(7200, 1, ""));
+    allow(&mut world);
+    at_desk(&mut world, "");
+    world.pass(SECOND);
+    world.answer("200 OK", "");
+    let mut world = world.successor();
+    world.user(
+        "<presence from='alice@siena.example' to='bob@florence.example' type='unavailable'/>",
+    );
+    world.pass(4 * SECOND);
+    assert!(body(&world.answer("200 OK", "")).contains("<basic>closed</basic>"));
+    world.pass(60 * SECOND);
+    let probes = world.said();
+    assert_eq!(probes.len(), 4, "not for ever: {probes:?}");
+}
+
+#[test]
+fn a_pending_watcher_who_is_taken_over_stays_pending() {
+    let mut world = World::new();
+    world.peer("lync", &subscribe(7200, 1, ""));
+    world.pass(SECOND);
+    world.answer("200 OK", "");
+    let mut world = world.successor();
+    assert_eq!(
+        world.said(),
+        ["<presence from='bob@florence.example' to='alice@siena.example' type='subscribe'/>"]
+    );
+    world.pass(60 * SECOND);
+    let notify = world.answer("200 OK", "");
+    assert!(body(&notify).contains("Subscription-State: pending"));
+    assert!(world.said().is_empty());
 }
 
 #[test]
