@@ -6,10 +6,11 @@ mod records;
 mod settings;
 mod shard;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use entente_cluster::home::key_hash;
-use entente_interwork_core::gateway::Settings;
+use entente_interwork_core::gateway::{Counts, Holdings, Settings};
 use entente_store::Store;
 use tokio::sync::mpsc;
 
@@ -36,6 +37,7 @@ pub(crate) struct GatewayParts {
 /// See the module.
 pub(crate) struct Gateways {
     shards: OnceLock<Vec<mpsc::Sender<Command>>>,
+    counts: OnceLock<Vec<Arc<Counts>>>,
     switchboard: Arc<Switchboard>,
     config: SipConfig,
     secret: [u8; 32],
@@ -51,20 +53,23 @@ impl Gateways {
     pub(crate) fn start(parts: &GatewayParts) -> Result<Arc<Self>, NoRandomness> {
         let gateways = Arc::new(Self {
             shards: OnceLock::new(),
+            counts: OnceLock::new(),
             switchboard: Arc::clone(&parts.switchboard),
             config: parts.config.clone(),
             secret: parts.secret,
         });
         let settings = gateways.settings(&parts.policy);
-        let shards = (0..parts.shards)
+        let (shards, counts) = (0..parts.shards)
             .map(|index| {
                 let (commands, queue) = mpsc::channel(QUEUE);
                 let shard = GatewayShard::new(parts, index, Arc::clone(&settings), queue)?;
+                let counts = shard.counts();
                 tokio::spawn(shard.run());
-                Ok(commands)
+                Ok((commands, counts))
             })
-            .collect::<Result<Vec<_>, NoRandomness>>()?;
+            .collect::<Result<(Vec<_>, Vec<_>), NoRandomness>>()?;
         let _first = gateways.shards.set(shards);
+        let _first = gateways.counts.set(counts);
         parts
             .sip
             .connect_gateway(Arc::clone(&gateways) as Arc<dyn GatewayPort>);
@@ -131,6 +136,14 @@ impl GatewayPort for Gateways {
 
     fn peer_up(&self, peer: Arc<str>) {
         self.all(|| Command::PeerUp(Arc::clone(&peer)));
+    }
+
+    fn holdings(&self) -> BTreeMap<Arc<str>, Holdings> {
+        let mut all = BTreeMap::new();
+        for counts in self.counts.get().into_iter().flatten() {
+            counts.add_to(&mut all);
+        }
+        all
     }
 
     fn submit(&self, item: OutboundItem) {

@@ -18,7 +18,7 @@ const BATCH: usize = 256;
 pub(super) enum Job {
     Change(StoreId, GatewayChange),
     Load(StoreId, String),
-    /// Which users have records?
+    /// Which users have records? Answered in any case.
     Users,
 }
 
@@ -27,7 +27,8 @@ pub(super) enum Job {
 pub(super) enum Answer {
     Stored(StoreId, bool),
     Loaded(StoreId, Option<Vec<Record>>),
-    Users(Vec<String>),
+    /// `None`: it can't say now.
+    Users(Option<Vec<String>>),
 }
 
 pub(super) fn queue() -> (mpsc::Sender<Job>, mpsc::Receiver<Job>) {
@@ -68,13 +69,11 @@ pub(super) async fn serve(
                     };
                     said.push(Answer::Loaded(id, read));
                 }
-                Job::Users if !behind => match store.gateway_users().await {
-                    Ok(users) => said.push(Answer::Users(users)),
-                    Err(error) => {
-                        tracing::warn!(%error, "the users with SIP dialogs can't be read");
-                    }
-                },
-                Job::Users | Job::Change(..) => {}
+                Job::Users => {
+                    let read = if behind { None } else { users(&store).await };
+                    said.push(Answer::Users(read));
+                }
+                Job::Change(..) => {}
             }
         }
         write(&store, &mut writes, &mut said).await;
@@ -99,6 +98,16 @@ async fn load(store: &Store, user: &str) -> Option<Vec<Record>> {
         ),
         Err(error) => {
             tracing::warn!(%user, %error, "a user's SIP dialogs can't be read");
+            None
+        }
+    }
+}
+
+async fn users(store: &Store) -> Option<Vec<String>> {
+    match store.gateway_users().await {
+        Ok(users) => Some(users),
+        Err(error) => {
+            tracing::warn!(%error, "the users with SIP dialogs can't be read");
             None
         }
     }

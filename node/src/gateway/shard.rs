@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use entente_cluster::ClusterView;
 use entente_cluster::custody::{Seen, SeenLimits, SeenWindow};
 use entente_cluster::home::key_hash;
 use entente_home_core::{EnvelopeId, SessionKey};
-use entente_interwork_core::gateway::{Gateway, Input, Output, Settings, StanzaId};
+use entente_interwork_core::gateway::{Counts, Gateway, Input, Output, Settings, StanzaId};
 use entente_sip_core::message::{Limits, Message};
 use entente_sip_core::record::Moment;
 use entente_sip_core::transaction::Failure;
@@ -27,6 +27,8 @@ use crate::sip::port::{Acking, Leg, Outcome, PeerRequest, SendFailure, Sending, 
 
 /// Commands that are worked on before the clock is looked at again.
 const BATCH: usize = 128;
+/// When the store, which could not say whose dialogs it has, is asked again.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Answers of the store that may wait.
 const ANSWERS: usize = 1024;
 
@@ -59,6 +61,8 @@ pub(super) struct GatewayShard {
     /// Stanzas that were taken: their holders may not have heard.
     seen: SeenWindow<SessionKey>,
     receipts: ReceiptBatch,
+    /// When the store is asked again for the users with dialogs.
+    ask_users: Option<Instant>,
     node: Arc<str>,
     epoch: u64,
     last: u64,
@@ -99,10 +103,15 @@ impl GatewayShard {
             envelopes: HashMap::new(),
             seen: SeenWindow::new(SeenLimits::default()),
             receipts: ReceiptBatch::default(),
+            ask_users: None,
             node,
             epoch,
             last: 0,
         })
+    }
+
+    pub(super) fn counts(&self) -> Arc<Counts> {
+        self.core.counts()
     }
 
     /// Runs until the node ends.
@@ -110,10 +119,12 @@ impl GatewayShard {
         self.ask_for_users();
         let mut batch = Vec::with_capacity(BATCH);
         loop {
-            let deadline = [self.core.poll_timeout(), self.entrusted.poll_timeout()]
-                .into_iter()
-                .flatten()
-                .min();
+            let deadlines = [
+                self.core.poll_timeout(),
+                self.entrusted.poll_timeout(),
+                self.ask_users,
+            ];
+            let deadline = deadlines.into_iter().flatten().min();
             tokio::select! {
                 count = self.commands.recv_many(&mut batch, BATCH) => if count == 0 { return },
                 answer = self.answers.recv() => match answer {
@@ -152,6 +163,9 @@ impl GatewayShard {
         }
         if self.core.poll_timeout().is_some_and(|at| at <= now) {
             self.core.handle_input(moment(), Input::Timeout);
+        }
+        if self.ask_users.is_some_and(|at| at <= now) {
+            self.ask_for_users();
         }
     }
 
@@ -230,12 +244,18 @@ impl GatewayShard {
     }
 
     fn answered(&mut self, answer: Answer) {
+        // A store without a leader, say: the node that died may have been it. Without another question
+        // nobody would own the dialogs of users who came from there.
+        if matches!(answer, Answer::Users(None) | Answer::Loaded(_, None)) {
+            self.ask_users = Some(now() + ASK_AGAIN);
+        }
         let input = match answer {
             Answer::Stored(id, durable) => Input::Stored { id, durable },
             Answer::Loaded(id, records) => Input::Loaded { id, records },
             Answer::Users(users) => Input::Adopt {
                 users: users
                     .iter()
+                    .flatten()
                     .filter(|user| self.is_ours(user))
                     .filter_map(|user| BareJid::new(user).ok())
                     .collect(),
@@ -276,10 +296,9 @@ impl GatewayShard {
         self.ask_for_users();
     }
 
-    fn ask_for_users(&self) {
-        if self.jobs.try_send(Job::Users).is_err() {
-            tracing::warn!("the users with SIP dialogs are not looked up: the store is too slow");
-        }
+    fn ask_for_users(&mut self) {
+        let asked = self.jobs.try_send(Job::Users).is_ok();
+        self.ask_users = (!asked).then(|| now() + ASK_AGAIN);
     }
 
     async fn drain(&mut self) {

@@ -230,6 +230,7 @@ impl Connection {
         }
         if self.link.heard(&admitted.domain, &admitted.peer.name) {
             tracing::info!(peer = %admitted.peer.name, address = %self.link.address, domain = %admitted.domain, "a SIP peer spoke on its connection for the first time");
+            self.service.peer_spoke(&admitted.peer.name);
         }
         let throttle = self.service.throttles.of(
             now(),
@@ -290,7 +291,11 @@ impl Connection {
     }
 
     async fn finish(mut self, mut out: BytesMut, end: End) {
-        self.link.close();
+        if matches!(end, End::Eof | End::Broken) {
+            self.link.lose();
+        } else {
+            self.link.close();
+        }
         self.service.links.leave(self.link.id);
         // What was handed over before counts as sent.
         while let Ok(message) = self.outbox.try_recv() {

@@ -35,6 +35,10 @@ pub(super) struct Link {
     pub(super) since: Instant,
     outbox: mpsc::Sender<Bytes>,
     closing: CancellationToken,
+    /// The peer ended it, or the way to the peer did.
+    lost: AtomicBool,
+    /// Requests of dialogs went out on it: somebody of ours has something with the peer.
+    carried: AtomicBool,
     /// The peer takes requests on it: we opened it, or the peer said `alias` (RFC 5923).
     both_ways: AtomicBool,
     /// Domains that spoke on it, with their peers' names.
@@ -71,6 +75,22 @@ impl Link {
     /// Ends the connection.
     pub(super) fn close(&self) {
         self.closing.cancel();
+    }
+
+    /// Ends the connection, which was not our wish.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.close();
+    }
+
+    /// A request of a dialog goes out on it.
+    pub(super) fn carries_dialog(&self) {
+        self.carried.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it is gone against our wish, and dialogs of ours with it perhaps.
+    pub(super) fn is_missed(&self) -> bool {
+        !self.is_open() && self.lost.load(Ordering::Relaxed) && self.carried.load(Ordering::Relaxed)
     }
 
     /// Whether it can be sent on.
@@ -142,6 +162,8 @@ impl Links {
             since: now,
             outbox,
             closing: CancellationToken::new(),
+            lost: AtomicBool::new(false),
+            carried: AtomicBool::new(false),
             both_ways: AtomicBool::new(!opening.inbound),
             speakers: Mutex::default(),
             counts: LinkCounts::default(),

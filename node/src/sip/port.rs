@@ -2,8 +2,10 @@
 //! users' dialogs. Neither waits for the other: what can't be passed on is answered in the protocol's
 //! own words.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use entente_interwork_core::gateway::Holdings;
 use entente_sip_core::Message;
 use entente_sip_core::draft::Draft;
 
@@ -115,6 +117,9 @@ pub(crate) trait GatewayPort: Send + Sync {
 
     /// A connection to the peer is there, after there was none.
     fn peer_up(&self, peer: Arc<str>);
+
+    /// How many dialogs this node's users have with each peer, by the peer's name.
+    fn holdings(&self) -> BTreeMap<Arc<str>, Holdings>;
 
     /// A stanza of a user whose home is this node, to a domain that SIP peers serve. It takes
     /// everything: what it can't send, it answers.

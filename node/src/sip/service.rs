@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use entente_cluster::{NodeId, Standing};
+use entente_interwork_core::gateway::Holdings;
 use entente_sip_core::Message;
 use entente_sip_core::draft::Draft;
 use entente_sip_core::header::HeaderName;
@@ -260,7 +261,20 @@ impl SipService {
         for trunk in self.all_trunks() {
             add_trunk(&mut peers, &trunk);
         }
+        for (name, held) in self.holdings() {
+            if let Some(peer) = peers.get_mut(&*name) {
+                peer.hold(held);
+            }
+        }
         peers.into_values().collect()
+    }
+
+    /// What the users of this node have with each peer.
+    fn holdings(&self) -> BTreeMap<Arc<str>, Holdings> {
+        self.gateway
+            .get()
+            .map(|gateway| gateway.holdings())
+            .unwrap_or_default()
     }
 
     /// How many transactions there are, for metrics and drains.
@@ -277,6 +291,16 @@ impl SipService {
         for (direction, inbound) in [("in", true), ("out", false)] {
             let count = links.iter().filter(|link| link.inbound == inbound).count();
             metrics::gauge!("entente_sip_connections", "direction" => direction).set(count as f64);
+        }
+        for (peer, held) in self.holdings() {
+            for (kind, count) in [
+                ("watchers", held.watchers),
+                ("contacts", held.contacts),
+                ("sessions", held.sessions),
+            ] {
+                metrics::gauge!("entente_sip_dialogs", "peer" => peer.to_string(), "kind" => kind)
+                    .set(count as f64);
+            }
         }
     }
 
@@ -390,6 +414,15 @@ impl SipService {
         });
         for member in others {
             let _later = self.to_node(&member.id, SipFrame::PeerUp(Arc::clone(peer)));
+        }
+    }
+
+    /// A peer spoke on a connection that it has just opened: who waits to reach it need not any longer.
+    pub(super) fn peer_spoke(&self, peer: &str) {
+        for trunk in self.all_trunks() {
+            if *trunk.key.peer == *peer {
+                trunk.peer_spoke();
+            }
         }
     }
 
@@ -637,6 +670,11 @@ impl SipService {
             SipFrame::Cancel(call) => self.cancel_here(call),
             SipFrame::Stray(response) => self.try_submit(Job::Stray(response)),
             SipFrame::PeerUp(peer) => {
+                for trunk in self.all_trunks() {
+                    if trunk.key.peer == peer {
+                        trunk.reached_by_another_node();
+                    }
+                }
                 if let Some(gateway) = self.gateway.get() {
                     gateway.peer_up(peer);
                 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use entente_interwork_core::gateway::Holdings;
 use serde::Serialize;
 
 use super::link::Link;
@@ -19,6 +20,12 @@ pub(crate) struct PeerStatus {
     /// It serves all other domains.
     pub(crate) other_domains: bool,
     pub(crate) requests_per_second: u32,
+    /// Subscriptions of its users to users whose home is this node.
+    pub(crate) watchers: u64,
+    /// Subscriptions of users whose home is this node to its users.
+    pub(crate) contacts: u64,
+    /// Pairs of users that talk, ours at home at this node.
+    pub(crate) sessions: u64,
     pub(crate) connections: Vec<ConnectionStatus>,
     pub(crate) queues: Vec<QueueStatus>,
 }
@@ -66,9 +73,18 @@ impl PeerStatus {
             domains: peer.domains.clone(),
             other_domains,
             requests_per_second: peer.requests_per_second,
+            watchers: 0,
+            contacts: 0,
+            sessions: 0,
             connections: Vec::new(),
             queues: Vec::new(),
         }
+    }
+
+    pub(super) fn hold(&mut self, held: Holdings) {
+        self.watchers = held.watchers;
+        self.contacts = held.contacts;
+        self.sessions = held.sessions;
     }
 }
 

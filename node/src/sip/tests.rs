@@ -10,6 +10,7 @@ use entente_cluster::home::key_hash;
 use entente_cluster::{
     ClusterView, Fence, FenceTimes, Member, MemberState, NodeId, Roles, Standing,
 };
+use entente_interwork_core::gateway::Holdings;
 use entente_sip_core::Message;
 use entente_sip_core::draft::Draft;
 use entente_sip_core::framer::{Frame, Framer};
@@ -66,6 +67,10 @@ impl GatewayPort for Gateway {
 
     fn peer_up(&self, peer: Arc<str>) {
         self.heard.try_send(Heard::PeerUp(peer)).unwrap();
+    }
+
+    fn holdings(&self) -> BTreeMap<Arc<str>, Holdings> {
+        BTreeMap::new()
     }
 
     fn submit(&self, _item: OutboundItem) {}
@@ -499,6 +504,56 @@ async fn without_a_server_requests_fail_and_the_peers_return_is_told() {
         world.heard().await,
         Heard::Outcome(_, Outcome::Response(_))
     ));
+}
+
+#[tokio::test]
+async fn a_lost_connection_that_carried_a_dialog_is_dialled_again_and_the_peers_return_is_told() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut world = World::start(|peer, _| peer.targets[0].1 = port).await;
+    world.send(1, Method::Subscribe);
+    let (socket, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let mut peer = Peer::over(socket);
+    let got = peer.message().await;
+    peer.answer(&got, 200).await;
+    assert!(matches!(world.heard().await, Heard::Outcome(..)));
+    // The peer restarts; nobody has anything to send.
+    drop(peer);
+    let (socket, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    match world.heard().await {
+        Heard::PeerUp(peer) => assert_eq!(&*peer, "partner"),
+        other => panic!("the peer's return, not {other:?}"),
+    }
+    world.send(2, Method::Subscribe);
+    let mut peer = Peer::over(socket);
+    assert_eq!(peer.message().await.method(), Some(&Method::Subscribe));
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_ends_the_pause_before_it_is_dialled_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut world = World::start(|peer, _| peer.targets[0].1 = port).await;
+    world.send(1, Method::Subscribe);
+    let (socket, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let mut gone = Peer::over(socket);
+    let got = gone.message().await;
+    gone.answer(&got, 200).await;
+    assert!(matches!(world.heard().await, Heard::Outcome(..)));
+    drop((listener, gone));
+    let backs_off = async {
+        while world.service.status()[0].queues[0].state != "backing off" {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, backs_off).await.unwrap();
+    let mut peer = world.connect().await;
+    peer.write(&request("OPTIONS", BOB, TO, 1)).await;
+    assert_eq!(peer.status().await, 200);
+    // Its own connection will do.
+    assert!(matches!(world.heard().await, Heard::PeerUp(_)));
+    world.send(2, Method::Subscribe);
+    assert_eq!(peer.message().await.method(), Some(&Method::Subscribe));
 }
 
 #[tokio::test]

@@ -190,6 +190,9 @@ impl TransactionsDriver {
                 self.input(now, Input::SendAck { flow, ack }, None);
             }
             Parcel::Request { ref sending, .. } => {
+                if parcel.is_of_dialog() {
+                    link.carries_dialog();
+                }
                 let request = sending.draft.clone();
                 let invitation =
                     (*request.method() == Method::Invite).then(|| sending.call.clone());
@@ -407,7 +410,7 @@ impl TransactionsDriver {
             }
             Some(Origin::Probe(link)) if link.is_open() => {
                 tracing::info!(peer = %link.address, "a SIP peer does not answer; the connection is closed");
-                link.close();
+                link.lose();
             }
             Some(Origin::Probe(_)) | None => {}
         }

@@ -3,6 +3,9 @@
 //!
 //! When no server can be had, everything that waits fails, and the trunk backs off for 1 s, doubling to
 //! 60 s. What comes meanwhile waits for the next attempt.
+//!
+//! A connection that carried dialogs and is lost is dialled again without anything to send: when the peer
+//! is there again, all gateways refresh what they have with it (requirement H7).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -30,6 +33,8 @@ use crate::config::SipPeerConfig;
 const BACKOFF: Duration = Duration::from_secs(1);
 /// The longest.
 const MAX_BACKOFF: Duration = Duration::from_secs(60);
+/// How long a peer is dialled that is missed. The longest subscriptions are over by then.
+const MISSED: Duration = Duration::from_secs(2 * 3600);
 /// How long a server that refused or did not answer is tried last.
 const AVOIDED: Duration = Duration::from_secs(60);
 /// Servers that one request is given to.
@@ -78,6 +83,11 @@ impl Parcel {
         to.is_some_and(|to| to.tag().is_some())
     }
 
+    /// Whether it begins a dialog or belongs to one.
+    pub(super) fn is_of_dialog(&self) -> bool {
+        matches!(self.draft().method(), Method::Subscribe | Method::Invite) || self.is_in_dialog()
+    }
+
     fn class(&self) -> Class {
         match self.draft().method() {
             Method::Subscribe | Method::Notify => Class::Presence,
@@ -92,6 +102,8 @@ pub(super) struct Trunk {
     pub(super) key: TrunkKey,
     queue: Mutex<Queue>,
     wake: Notify,
+    /// The peer is there: a pause between attempts is over.
+    spoke: Notify,
     state: Mutex<State>,
 }
 
@@ -113,6 +125,8 @@ struct State {
     servers: usize,
     last_error: Option<String>,
     backing_off: bool,
+    /// The link was lost, and the peer is dialled until then.
+    missed: Option<Instant>,
 }
 
 /// For the status.
@@ -141,6 +155,7 @@ impl Trunk {
                 retired: false,
             }),
             wake: Notify::new(),
+            spoke: Notify::new(),
             state: Mutex::default(),
         }
     }
@@ -235,6 +250,32 @@ impl Trunk {
         }
     }
 
+    /// The peer has opened a connection to us.
+    pub(super) fn peer_spoke(&self) {
+        if self.state().backing_off {
+            self.spoke.notify_one();
+        }
+    }
+
+    /// Another node found the peer there again, and has told all gateways.
+    pub(super) fn reached_by_another_node(&self) {
+        self.state().missed = None;
+        self.peer_spoke();
+    }
+
+    /// Notices that the link is lost; whether the peer is missed.
+    fn misses(&self, now: Instant) -> bool {
+        let mut state = self.state();
+        if state.link.as_ref().is_some_and(|link| link.is_missed()) {
+            state.link = None;
+            state.missed.get_or_insert(now + MISSED);
+        }
+        if state.missed.is_some_and(|until| until <= now) {
+            state.missed = None;
+        }
+        state.missed.is_some()
+    }
+
     /// Whether nothing waits.
     pub(super) fn is_empty(&self) -> bool {
         self.queue().pacer.len() == 0
@@ -264,13 +305,21 @@ impl Trunk {
 pub(super) async fn serve(service: Arc<SipService>, trunk: Arc<Trunk>) {
     let mut backoff = Backoff::default();
     loop {
+        let missed = trunk.misses(now());
         let turn = trunk.queue().pacer.turn(now());
         match turn {
             Turn::Wait(at) => until(Some(at)).await,
+            Turn::Empty if missed => {
+                if connect(&service, &trunk, &mut backoff).await.is_none() {
+                    unreachable(&service, &trunk, &mut backoff, None).await;
+                }
+            }
             Turn::Empty => {
                 let idle = now() + service.config.idle;
+                let link = trunk.link();
                 tokio::select! {
                     () = trunk.wake.notified() => {}
+                    () = closed(link.as_deref()) => {}
                     () = until(Some(idle)) => {
                         if trunk.link().is_none() && retire(&service, &trunk) {
                             return;
@@ -305,17 +354,7 @@ async fn send(
         Some(link) => link,
         None => match connect(service, trunk, backoff).await {
             Some(link) => link,
-            None => {
-                let mut failed = vec![parcel];
-                failed.extend(trunk.queue().pacer.take_all());
-                metrics::counter!("entente_sip_unreachable_requests_total")
-                    .increment(failed.len() as u64);
-                for parcel in failed {
-                    service.outcome(&parcel, Outcome::Failed(SendFailure::Unreachable));
-                }
-                backoff.rest(trunk).await;
-                return;
-            }
+            None => return unreachable(service, trunk, backoff, Some(parcel)).await,
         },
     };
     let job = Job::Send {
@@ -326,12 +365,38 @@ async fn send(
     service.submit(job).await;
 }
 
+/// Waits for the end of a link; for ever without one.
+async fn closed(link: Option<&Link>) {
+    match link {
+        Some(link) => link.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// No server can be had: what waits fails, and there is a pause.
+async fn unreachable(
+    service: &Arc<SipService>,
+    trunk: &Arc<Trunk>,
+    backoff: &mut Backoff,
+    parcel: Option<Parcel>,
+) {
+    let mut failed = Vec::from_iter(parcel);
+    failed.extend(trunk.queue().pacer.take_all());
+    metrics::counter!("entente_sip_unreachable_requests_total").increment(failed.len() as u64);
+    for parcel in failed {
+        service.outcome(&parcel, Outcome::Failed(SendFailure::Unreachable));
+    }
+    backoff.rest(trunk).await;
+}
+
 /// A connection that the peer opened and lets us use, or one of our own.
 async fn connect(
     service: &Arc<SipService>,
     trunk: &Arc<Trunk>,
     backoff: &mut Backoff,
 ) -> Option<Arc<Link>> {
+    // The link may have been lost since the last look.
+    trunk.misses(now());
     let peer = service.policy().sip.peers.get(&*trunk.key.peer).cloned();
     let Some(peer) = peer else {
         trunk.state().last_error = Some(ConnectFailure::NotConfigured.to_string());
@@ -342,24 +407,19 @@ async fn connect(
     let domain = peer.targets.is_empty().then_some(&*trunk.key.domain);
     if let Some(link) = service.links.back_to(&peer.name, domain) {
         trunk.state().link = Some(Arc::clone(&link));
+        arrived(service, trunk, backoff);
         return Some(link);
     }
     let avoided = trunk.avoided(now());
     match Box::pin(outbound::open(service, &peer, &trunk.key, &avoided)).await {
         Ok(opened) => {
-            let was_down = backoff.reset();
             {
                 let mut state = trunk.state();
                 state.link = Some(Arc::clone(&opened.link));
                 state.server = Some(opened.server);
                 state.servers = opened.servers;
-                if was_down {
-                    state.last_error = None;
-                }
             }
-            if was_down {
-                service.peer_up(&peer.name);
-            }
+            arrived(service, trunk, backoff);
             Some(opened.link)
         }
         Err(failure) => {
@@ -367,6 +427,21 @@ async fn connect(
             trunk.state().last_error = Some(failure.to_string());
             None
         }
+    }
+}
+
+/// There is a link. If there was none for a while, the gateways hear of it.
+fn arrived(service: &SipService, trunk: &Trunk, backoff: &mut Backoff) {
+    let was_down = backoff.reset();
+    let was_missed = {
+        let mut state = trunk.state();
+        if was_down {
+            state.last_error = None;
+        }
+        state.missed.take().is_some()
+    };
+    if was_down || was_missed {
+        service.peer_up(&trunk.key.peer);
     }
 }
 
@@ -385,7 +460,10 @@ impl Backoff {
         let jitter = rand::rng().random_range(0.8..1.2);
         let at = now() + pause.min(MAX_BACKOFF).mul_f64(jitter);
         trunk.state().backing_off = true;
-        until(Some(at)).await;
+        tokio::select! {
+            () = until(Some(at)) => {}
+            () = trunk.spoke.notified() => {}
+        }
         trunk.state().backing_off = false;
     }
 
