@@ -252,16 +252,15 @@ impl Watch {
         told: bool,
     ) {
         let now = ledger.now();
+        let pause = match &self.phase {
+            Phase::Waking { .. } if audience.devices.is_empty() => DOUBT,
+            _ => GATHERING,
+        };
         match &mut self.phase {
-            phase @ (Phase::Asking { .. } | Phase::Waking { .. }) => {
-                let doubtful = matches!(phase, Phase::Waking { .. }) && audience.devices.is_empty();
-                let (Phase::Asking { until, .. } | Phase::Waking { until, .. }) = phase else {
-                    return;
-                };
+            Phase::Asking { until, .. } | Phase::Waking { until, .. } => {
                 if audience.standing == Standing::Denied {
                     *until = now;
                 } else if told {
-                    let pause = if doubtful { DOUBT } else { GATHERING };
                     *until = (*until).min(now + pause);
                 }
                 if *until <= now {

@@ -130,6 +130,16 @@ impl MicrosoftPeer {
         self.rules.expect(what, PATIENCE, wanted).await
     }
 
+    /// The same with a limit of one's own.
+    pub async fn expect_within(
+        &self,
+        what: &str,
+        limit: Duration,
+        wanted: impl Fn(&SipText) -> bool,
+    ) -> SipText {
+        self.rules.expect(what, limit, wanted).await
+    }
+
     /// Sends a request outside any dialog and waits for the answer. Via comes from here.
     pub async fn ask(&self, request: impl FnOnce(&str) -> Bytes) -> SipText {
         let via = self.rules.wire.via();

@@ -189,6 +189,16 @@ impl Session {
         .await
     }
 
+    /// A text; whether it was answered with 200 within `limit`. What dies with a connection is not.
+    pub async fn try_say(&self, text: &str, limit: Duration) -> bool {
+        let request = self.rules.inside(&self.call_id, "MESSAGE", |writer| {
+            writer.body("text/plain; charset=UTF-8", text.as_bytes())
+        });
+        let answer = self.rules.wire.try_ask(request, &self.rules);
+        let answer = tokio::time::timeout(limit, answer).await;
+        answer.is_ok_and(|answer| answer.is_some_and(|answer| answer.status() == Some(200)))
+    }
+
     /// A text of any type; the answer to it.
     pub async fn say_as(&self, kind: &str, body: &[u8]) -> SipText {
         self.ask("MESSAGE", kind, body).await

@@ -81,7 +81,7 @@ impl Wire {
                     if let Ok(connection) = accepted {
                         wire.accepted
                             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                        wire.run(connection, rules);
+                        wire.run(connection, rules, false);
                     }
                 });
             }
@@ -93,6 +93,7 @@ impl Wire {
         self: &Arc<Self>,
         connection: SipConnection,
         rules: Arc<impl Rules>,
+        ours: bool,
     ) -> mpsc::Sender<Bytes> {
         let (mut reader, mut writer) = connection.split();
         let (send, mut outgoing) = mpsc::channel::<Bytes>(1024);
@@ -124,6 +125,10 @@ impl Wire {
                     let _ended = back.send(bytes).await;
                 }
             }
+            if ours {
+                // Requests go out on this one alone: their answers went with it.
+                wire.pending.lock().unwrap().clear();
+            }
             ended.notify_one();
         });
         self.tasks.lock().unwrap().extend([writing, reading]);
@@ -151,7 +156,7 @@ impl Wire {
             return Ok(());
         }
         let connection = self.connect().await?;
-        let open = self.run(connection, Arc::clone(rules));
+        let open = self.run(connection, Arc::clone(rules), true);
         let _queued = open.send(bytes).await;
         *outbound = Some(open);
         Ok(())
@@ -172,16 +177,27 @@ impl Wire {
 
     /// Sends a request and waits for the final answer to it.
     pub async fn ask(self: &Arc<Self>, request: Bytes, rules: &Arc<impl Rules>) -> SipText {
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let answer = self.try_ask(request, rules);
+        within(&format!("an answer to\n{text}"), PATIENCE, answer)
+            .await
+            .unwrap_or_else(|| panic!("the connection broke under\n{text}"))
+    }
+
+    /// The same; `None` when the connection under it breaks or can't be had.
+    pub async fn try_ask(
+        self: &Arc<Self>,
+        request: Bytes,
+        rules: &Arc<impl Rules>,
+    ) -> Option<SipText> {
         let text = SipText::take(&mut bytes::BytesMut::from(&request[..]))
             .unwrap()
             .unwrap();
         let (answer, answered) = oneshot::channel();
         let branch = text.branch().unwrap().to_owned();
         self.pending.lock().unwrap().insert(branch, answer);
-        self.send(request, rules).await.unwrap();
-        within(&format!("an answer to\n{text}"), PATIENCE, answered)
-            .await
-            .unwrap()
+        self.send(request, rules).await.ok()?;
+        answered.await.ok()
     }
 
     /// Breaks all connections, as a restart does.
