@@ -641,13 +641,7 @@ impl SipService {
     /// A frame of another node.
     pub(super) fn frame(&self, frame: SipFrame) {
         match frame {
-            SipFrame::Request { request, hops } => {
-                let leg = request.leg.clone();
-                let message = request.message.clone();
-                if let (Err(Busy), Some(leg)) = (self.forward_request(request, hops), leg) {
-                    self.respond_busy(&leg, &message);
-                }
-            }
+            SipFrame::Request { request, hops } => self.pass_on(request, hops),
             SipFrame::Respond { leg, response } => {
                 // Only the edge that the leg names gets it; anything else is a stale frame.
                 if leg.edge == self.node {
@@ -688,12 +682,18 @@ impl SipService {
             SipFrame::Send { sending, .. } => {
                 self.deliver(sending.call, Outcome::Failed(SendFailure::Unreachable));
             }
-            SipFrame::Request { request, .. } => {
-                if let Some(leg) = &request.leg {
-                    self.respond_busy(leg, &request.message);
-                }
-            }
+            // The home died, and this node did not know yet: by now the user has another.
+            SipFrame::Request { request, hops } => self.pass_on(request, hops),
             _ => {}
+        }
+    }
+
+    /// A request that has come over the mesh, or came back from it: to the user's home.
+    fn pass_on(&self, request: PeerRequest, hops: u32) {
+        let leg = request.leg.clone();
+        let message = request.message.clone();
+        if let (Err(Busy), Some(leg)) = (self.forward_request(request, hops), leg) {
+            self.respond_busy(&leg, &message);
         }
     }
 

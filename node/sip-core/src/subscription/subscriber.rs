@@ -39,6 +39,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 /// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 
+/// The same where an outage may have made what is known old.
+const SHORT_PAUSE: Duration = Duration::from_secs(2);
+
 /// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
@@ -378,6 +381,13 @@ impl Subscriber {
     fn pause(&mut self) -> Duration {
         let doublings = self.failures.saturating_sub(1).min(16);
         let pause = (FIRST_PAUSE * (1 << doublings)).min(LONGEST_PAUSE);
+        self.random.between(pause * 9 / 10, pause * 11 / 10)
+    }
+
+    /// The pause of one that asks after an outage: from 2 s on, up to the usual one.
+    fn short_pause(&mut self) -> Duration {
+        let doublings = self.failures.saturating_sub(1).min(4);
+        let pause = SHORT_PAUSE * (1 << doublings);
         self.random.between(pause * 9 / 10, pause * 11 / 10)
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use entente_load::Client;
+use entente_load::{Client, Login};
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::microsoft::{self, MicrosoftPeer, Session, Shown, Watch, is_to};
@@ -198,16 +198,17 @@ impl Lab {
     async fn users(self: &Arc<Self>, count: usize, watchers: usize, homes: usize) -> Vec<User> {
         let mut making = JoinSet::new();
         for n in 0..count {
-            let lab = Arc::clone(self);
-            making.spawn(async move { lab.user(n, watchers, n % homes).await });
+            // One after the other: the hashes of twenty passwords at once are too much for a small machine.
+            let home = &self.cluster.nodes[n % homes];
+            let login = self.cluster.user_at(home, &format!("user{n}x")).await;
+            let (lab, home) = (Arc::clone(self), home.name.clone());
+            making.spawn(async move { lab.user(n, login, home, watchers).await });
         }
         making.join_all().await
     }
 
     /// A user who is online at a node that stays, is watched, watches somebody and is in a session.
-    async fn user(&self, n: usize, watchers: usize, home: usize) -> User {
-        let home = &self.cluster.nodes[home];
-        let login = self.cluster.user_at(home, &format!("user{n}x")).await;
+    async fn user(&self, n: usize, login: Login, home: String, watchers: usize) -> User {
         let mut client = online_at(&self.cluster.nodes[n % 2], &login).await;
         let bare = login.bare();
         let mut watches = Vec::new();
@@ -252,7 +253,7 @@ impl Lab {
             .unwrap();
         User {
             bare,
-            home: home.name.clone(),
+            home,
             client,
             watches,
             session: Arc::new(session),
@@ -290,6 +291,8 @@ impl Lab {
             format!("<message to='{bob}' type='chat' id='r'><body>and back</body></message>");
         client.send(chat).await.unwrap();
         assert_eq!(user.session.expect_text().await, "and back", "{bare}");
+        let watchers = self.peer.watchers(&user.contact);
+        assert_eq!(watchers, [bare.as_str()], "{:#?}", self.peer.faults());
         self.peer.show(&user.contact, Shown::Busy).await;
         client
             .expect(PATIENCE, |s| {

@@ -210,9 +210,15 @@ impl Subscriber {
             if outcome.damage() == Damage::Transaction && after_refusal(status) != Again::Never {
                 // The subscription lives; the refresh is tried again before it ends.
                 self.failures += 1;
-                let pause = outcome.retry_after().unwrap_or_else(|| self.pause());
+                let pause = match outcome.retry_after() {
+                    Some(pause) => pause,
+                    // What is known may be old, and the way to the peer is being made anew.
+                    None if after_outage => self.short_pause(),
+                    None => self.pause(),
+                };
                 if let Phase::Subscribed(subscribed) = &mut self.phase {
                     subscribed.refresh = now + pause;
+                    subscribed.asks_after_outage = after_outage;
                 }
                 return;
             }

@@ -283,6 +283,18 @@ fn a_peer_that_came_back_and_forgot_a_young_subscription_is_asked_anew_at_once_b
 }
 
 #[test]
+fn a_refresh_after_an_outage_that_gets_lost_follows_soon() {
+    let mut alice = Alice::subscribed();
+    assert_eq!(alice.input(Input::Refresh), ["SUBSCRIBE 7200"]);
+    assert!(alice.failed(Failure::Transport).is_empty());
+    let (timer, waited, said) = alice.next();
+    assert_eq!(timer, SubscriberTimer::Refresh);
+    assert!(waited <= 2, "{waited}");
+    assert_eq!(said, ["SUBSCRIBE 7200"]);
+    assert_eq!(alice.answered(481, &[]), ["SUBSCRIBE 7200"]);
+}
+
+#[test]
 fn an_edge_that_lost_the_route_set_gets_a_new_dialog() {
     let mut alice = Alice::subscribed();
     alice.next();
