@@ -22,7 +22,9 @@
 //! would send its users' messages where nobody else does. Two nodes differ about a lapse for about
 //! [`FilterConfig::stable`], not for the hold against flapping. A node counts an outage of its own
 //! when the others must have seen it down: it was stopped for longer than they wait, or could not
-//! renew while it heard of no majority of those it knows.
+//! renew while it heard of no majority of those it knows; and it begins with the crashes of its
+//! earlier lives. While it holds itself back it announces that it is joining, because others may
+//! have counted less than it did.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -150,6 +152,8 @@ pub struct Filter {
     local: NodeId,
     config: FilterConfig,
     tracks: BTreeMap<NodeId, Track>,
+    /// What the local node begins its record of failures with; the oldest first.
+    crashes: Vec<Instant>,
     started: Option<Instant>,
     judged: Option<Instant>,
     resumed: Option<Instant>,
@@ -168,10 +172,29 @@ impl Filter {
             local,
             config,
             tracks: BTreeMap::new(),
+            crashes: Vec::new(),
             started: None,
             judged: None,
             resumed: None,
         }
+    }
+
+    /// The local node's earlier lives that ended without a leave, the latest first: how long ago. The
+    /// others have counted them, and count on from there.
+    pub fn remember_crashes(&mut self, now: Instant, ages: impl IntoIterator<Item = Duration>) {
+        let at = |age| now.checked_sub(age).unwrap_or(now);
+        let mut failures: Vec<_> = ages.into_iter().map(at).collect();
+        failures.truncate(Self::MAX_FAILURES);
+        failures.reverse();
+        self.crashes = failures;
+    }
+
+    /// Whether the local node has failed so often that it waits with serving. It must say so to the
+    /// others, because they may have counted less.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        let local = self.tracks.get(&self.local);
+        local.is_some_and(|track| track.failures.len() >= 2 && track.level < Standing::Serving)
     }
 
     /// Judges everybody who is seen now, one sighting for each node. A node that is missing has
@@ -198,6 +221,8 @@ impl Filter {
             if !self.tracks.contains_key(&sighting.node) && self.tracks.len() >= Self::MAX_NODES {
                 continue;
             }
+            let crashes = &mut self.crashes;
+            let local = &self.local;
             let track = self
                 .tracks
                 .entry(sighting.node.clone())
@@ -210,7 +235,11 @@ impl Filter {
                     lapsed: false,
                     left: false,
                     found_at_start: now.saturating_duration_since(started) <= self.config.settle,
-                    failures: VecDeque::new(),
+                    failures: if sighting.node == *local {
+                        std::mem::take(crashes).into()
+                    } else {
+                        VecDeque::new()
+                    },
                     seen: true,
                 });
             track.seen = true;

@@ -326,6 +326,28 @@ fn lapses_of_the_lease_are_no_flaps_and_outages_are() {
     }
 }
 
+/// What the others have counted of it, a node counts of itself, also across its restart.
+#[test]
+fn a_restarted_node_counts_on_from_the_crashes_of_its_earlier_lives() {
+    const S: fn(u64) -> Duration = Duration::from_secs;
+    let mut scene = Scene::new();
+    let now = scene.now;
+    scene.filter.remember_crashes(now, [Duration::ZERO]);
+    scene.run(S(5));
+    assert_eq!(scene.of("me"), Standing::Serving);
+    assert!(!scene.filter.holds_back());
+    // Stopped for longer than the others wait: its second failure.
+    scene.now += S(8);
+    scene.judge();
+    assert_eq!(scene.of("me"), Standing::EdgeOnly);
+    assert!(scene.filter.holds_back(), "which it has to tell the others");
+    scene.run(S(14));
+    assert_eq!(scene.of("me"), Standing::EdgeOnly);
+    scene.run(S(2));
+    assert_eq!(scene.of("me"), Standing::Serving);
+    assert!(!scene.filter.holds_back());
+}
+
 #[test]
 fn a_new_life_is_down_until_it_has_been_stable_and_the_old_one_is_an_echo() {
     let mut scene = Scene::settled();

@@ -15,13 +15,14 @@ const FILE: &str = "generation";
 const MAX_BYTES: u64 = 4096;
 
 /// The beginning of a life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Start {
     /// Greater than that of every earlier life.
     pub(super) generation: u64,
-    /// How many lives have ended without a leave within the window. The others count the same and
-    /// hold the node down; it holds itself back as long, so that all have one view.
-    pub(super) crashes: usize,
+    /// How long ago lives began after one that had ended without a leave, within the window; the
+    /// latest first. The others count the same and hold the node down; it holds itself back as long,
+    /// so that all have one view.
+    pub(super) crashes: Vec<Duration>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub(super) fn start(data_dir: &Path, unix_seconds: u64, window: Duration) -> io:
     record.write(data_dir)?;
     Ok(Start {
         generation: record.generation,
-        crashes: record.crashes.len(),
+        crashes: record.ages(unix_seconds),
     })
 }
 
@@ -107,6 +108,14 @@ impl Record {
         self.open = true;
     }
 
+    /// How long ago the crashes were, the latest first.
+    fn ages(&self, unix_seconds: u64) -> Vec<Duration> {
+        let crashes = self.crashes.iter().rev();
+        crashes
+            .map(|time| Duration::from_secs(unix_seconds.saturating_sub(*time)))
+            .collect()
+    }
+
     /// Writes a whole new file, so that a crash in the middle leaves the old one.
     fn write(&self, data_dir: &Path) -> io::Result<()> {
         let mut text = format!("{}\n", self.generation);
@@ -141,7 +150,7 @@ mod tests {
 
     fn begin(dir: &Path, unix_seconds: u64) -> (u64, usize) {
         let start = start(dir, unix_seconds, WINDOW).unwrap();
-        (start.generation, start.crashes)
+        (start.generation, start.crashes.len())
     }
 
     #[test]
@@ -159,7 +168,8 @@ mod tests {
         let dir = fresh_dir("generation-crashes");
         assert_eq!(begin(&dir, 1_000).1, 0);
         assert_eq!(begin(&dir, 1_010).1, 1);
-        assert_eq!(begin(&dir, 1_020).1, 2);
+        let crashes = start(&dir, 1_020, WINDOW).unwrap().crashes;
+        assert_eq!(crashes, [Duration::ZERO, Duration::from_secs(10)]);
         end(&dir).unwrap();
         assert_eq!(begin(&dir, 1_030).1, 2, "a leave is no crash");
         assert_eq!(begin(&dir, 1_315).1, 2, "the oldest is forgotten");

@@ -80,6 +80,8 @@ pub(super) struct MembershipNode {
     pub(super) started_at: Instant,
     /// Until then this node does not call itself ready.
     pub(super) held_until: Instant,
+    /// How long before the start earlier lives crashed, the latest first.
+    pub(super) crashes: Vec<Duration>,
     pub(super) fence: Arc<Fence>,
     pub(super) view: watch::Sender<Arc<ClusterView>>,
     pub(super) intent: watch::Receiver<Intent>,
@@ -200,8 +202,10 @@ impl MembershipNode {
 
     /// Runs until gossip ends or every handle is gone.
     async fn serve(mut self, gossip: ChitchatHandle) {
+        let mut filter = Filter::new(self.config.node_id.clone(), self.config.filter);
+        filter.remember_crashes(self.started_at, std::mem::take(&mut self.crashes));
         let mut round = Round {
-            filter: Filter::new(self.config.node_id.clone(), self.config.filter),
+            filter,
             leases: LeaseTable::new(self.config.lease_ttl),
             health: BTreeMap::new(),
             heard: BTreeMap::new(),
@@ -285,10 +289,11 @@ impl MembershipNode {
     /// how many other nodes gossip believes alive.
     async fn judge(&self, now: Instant, gossip: &ChitchatHandle, round: &mut Round) -> usize {
         let isolated = self.fence.must_close(now);
-        let announced = self
-            .intent
-            .borrow()
-            .announced(isolated || !round.settled || now < self.held_until);
+        let unready = isolated
+            || !round.settled
+            || now < self.held_until
+            || round.filter.holds_back();
+        let announced = self.intent.borrow().announced(unready);
         let shared = gossip.chitchat();
         let seen = {
             let mut chitchat = shared.lock().await;

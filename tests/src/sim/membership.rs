@@ -67,14 +67,16 @@ impl Membership {
         me: usize,
         nodes: usize,
         generation: u64,
-        crashes: usize,
+        crashes: &[Instant],
     ) -> Self {
         let config = FilterConfig::default();
-        let held_back = if crashes < 2 {
+        let held_back = if crashes.len() < 2 {
             Duration::ZERO
         } else {
-            config.hold(crashes)
+            config.hold(crashes.len())
         };
+        let mut filter = Filter::new(node_id(me), config);
+        filter.remember_crashes(now, crashes.iter().rev().map(|at| now - *at));
         Self {
             me,
             generation,
@@ -87,7 +89,7 @@ impl Membership {
             intent: Intent::default(),
             announcement: Rc::from(""),
             leases: LeaseTable::new(LeaseTable::TTL),
-            filter: Filter::new(node_id(me), config),
+            filter,
             heard: BTreeMap::new(),
             health: BTreeMap::new(),
             settled: nodes == 1,
@@ -126,7 +128,9 @@ impl Membership {
     /// Judges everybody; true if the view changed.
     pub(crate) fn judge(&mut self, now: Instant) -> bool {
         let isolated = self.fence.must_close(now);
-        let facts = self.announced(isolated || !self.settled || now < self.held_until);
+        let unready =
+            isolated || !self.settled || now < self.held_until || self.filter.holds_back();
+        let facts = self.announced(unready);
         if facts.is_some() {
             self.told_at.get_or_insert(now);
         }

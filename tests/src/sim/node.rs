@@ -135,7 +135,7 @@ fn delivery_base(node: &str, shard: usize, generation: u64) -> u64 {
 }
 
 impl Node {
-    pub(crate) fn start(stage: &mut Stage, index: usize, generation: u64, crashes: usize) -> Self {
+    pub(crate) fn start(stage: &mut Stage, index: usize, generation: u64, crashes: &[Instant]) -> Self {
         let now = stage.now;
         let nodes = stage.lives.len();
         let id = node_id(index);

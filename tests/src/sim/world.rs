@@ -162,8 +162,8 @@ impl World {
         let now = self.stage.now;
         self.crashes[index].retain(|at| now - *at <= CRASH_WINDOW);
         let generation = self.generations[index];
-        let crashes = self.crashes[index].len();
         self.stage.note(format!("n{index} starts"));
+        let crashes = &self.crashes[index];
         let node = Node::start(&mut self.stage, index, generation, crashes);
         self.nodes[index] = Some(node);
     }
