@@ -70,7 +70,7 @@ impl Default for FilterConfig {
             flap_hold: Duration::from_secs(15),
             longest_hold: Duration::from_secs(240),
             stall: Duration::from_secs(1),
-            noticed: Duration::from_secs(5),
+            noticed: Duration::from_secs(4),
         }
     }
 }

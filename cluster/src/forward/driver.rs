@@ -17,7 +17,7 @@ use super::fault::LinkFault;
 use super::handler::Lost;
 use super::link::{Attached, LinkSender};
 use super::peer::{self, Peer};
-use super::{Context, wire};
+use super::{Context, now, wire};
 
 /// What the view says about the peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +89,7 @@ impl LinkDriver {
                 Ended::Reset => self.give_back(false).await,
                 Ended::Fault(fault) => {
                     debug!(peer = %self.peer.id, %fault, "link down");
+                    self.sender.broken(now());
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = self.pause() => {}
@@ -138,7 +139,12 @@ impl LinkDriver {
             Ok(()) = moved.changed() => return Ended::Moved,
         };
         match opened {
-            Ok(connection) => self.pump(target, connection).await,
+            Ok(connection) => {
+                if self.sender.mended(now()) {
+                    self.give_back_perishable().await;
+                }
+                self.pump(target, connection).await
+            }
             Err(ended) => ended,
         }
     }
@@ -285,6 +291,20 @@ impl LinkDriver {
         let epoch = self.context.next_epoch();
         let mut frames = self.sender.reset(epoch);
         self.peer.outbox.take_lost(all, |frame| frames.push(frame));
+        self.lost(frames).await;
+    }
+
+    /// After a long break: see [`super::link`].
+    async fn give_back_perishable(&mut self) {
+        let perishable = |frame: &bytes::Bytes| self.context.handler.perishable(frame);
+        let mut frames = self.sender.withdraw(perishable);
+        self.peer
+            .outbox
+            .withdraw(perishable, |frame| frames.push(frame));
+        self.lost(frames).await;
+    }
+
+    async fn lost(&self, frames: Vec<bytes::Bytes>) {
         if !frames.is_empty() {
             let count = frames.len();
             warn!(peer = %self.peer.id, frames = count, "frames lost");

@@ -9,7 +9,8 @@ use super::fault::CallRefusal;
 use crate::NodeId;
 
 /// Frames that were queued or sent and may not have arrived: the peer's process died, the peer is
-/// down, or it left the view. Some of them may have arrived after all.
+/// down, or it left the view; or they are perishable and the link was broken for long. Some of them
+/// may have arrived after all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
     /// The node that they were for.
@@ -57,6 +58,13 @@ pub trait MeshHandler: Send + Sync + 'static {
     fn lost(&self, lost: Lost) -> BoxFuture<'static, ()> {
         let _ = lost;
         Box::pin(std::future::ready(()))
+    }
+
+    /// Whether somebody keeps what is in this frame and sends it again by another way. Asked only when
+    /// a link stands again after a long break.
+    fn perishable(&self, frame: &Bytes) -> bool {
+        let _ = frame;
+        false
     }
 
     /// A health check is done, once per `MeshLimits::health_interval` and peer. Must not block.

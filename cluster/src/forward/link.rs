@@ -5,6 +5,11 @@
 //! numbering is called an epoch; it lasts as long as both processes do. When the receiving process
 //! dies, nobody can say which of the unacknowledged frames it had: the sender gives them back to
 //! its node as lost and begins a new epoch.
+//!
+//! Frames that somebody else keeps and sends again by another way (*perishable* ones) are not worth
+//! keeping for as long as the processes live: after a long break they would come to a node that
+//! meanwhile was relieved of what they are about, and took it on again. The sender gives them back
+//! when it is connected again, and sends empty frames in their places.
 
 use std::cmp::Ordering;
 use std::collections::VecDeque;
@@ -30,6 +35,10 @@ pub struct LinkLimits {
     /// The receiver acknowledges after this time at the latest. Nobody waits for it but a drain; each
     /// acknowledgement costs both nodes as much as a small batch.
     pub ack_delay: Duration,
+    /// After a break longer than this, perishable frames are given back. Together with the time in
+    /// which a dead connection is found out it should be about the time after which the holders of
+    /// what is in them send again of themselves.
+    pub lapse: Duration,
 }
 
 impl Default for LinkLimits {
@@ -42,6 +51,7 @@ impl Default for LinkLimits {
             ack_frames: 1024,
             ack_bytes: 512 * 1024,
             ack_delay: Duration::from_millis(50),
+            lapse: Duration::from_secs(2),
         }
     }
 }
@@ -109,6 +119,8 @@ pub struct LinkSender {
     ever_written: usize,
     /// The generation of the process that has this epoch.
     callee: Option<u64>,
+    /// Since when there is no connection.
+    broken_since: Option<Instant>,
 }
 
 impl LinkSender {
@@ -124,6 +136,7 @@ impl LinkSender {
             written: 0,
             ever_written: 0,
             callee: None,
+            broken_since: None,
         }
     }
 
@@ -170,6 +183,28 @@ impl LinkSender {
         }
     }
 
+    /// The connection broke, or an attempt at one failed.
+    pub fn broken(&mut self, now: Instant) {
+        self.broken_since.get_or_insert(now);
+    }
+
+    /// A connection stands again: whether the break was long enough for perishable frames to be
+    /// given back, those of [`Self::withdraw`] and those that are still queued.
+    pub fn mended(&mut self, now: Instant) -> bool {
+        let since = self.broken_since.take();
+        since.is_some_and(|since| now.saturating_duration_since(since) > self.limits.lapse)
+    }
+
+    /// Takes out, in order, the frames without an acknowledgement that are `perishable`.
+    pub fn withdraw(&mut self, perishable: impl Fn(&Bytes) -> bool) -> Vec<Bytes> {
+        let mut withdrawn = Vec::new();
+        for frame in self.frames.iter_mut().filter(|frame| perishable(frame)) {
+            self.bytes -= frame.len();
+            withdrawn.push(std::mem::take(frame));
+        }
+        withdrawn
+    }
+
     /// The next frames to write, if any.
     pub fn next_batch(&mut self) -> Option<Batch> {
         let mut frames = Vec::new();
@@ -212,7 +247,9 @@ impl LinkSender {
         debug_assert!(epoch > self.epoch, "epochs grow");
         let limits = self.limits.clone();
         let old = std::mem::replace(self, Self::new(epoch, limits));
-        old.frames.into()
+        self.broken_since = old.broken_since;
+        let frames = old.frames.into_iter();
+        frames.filter(|frame| !frame.is_empty()).collect()
     }
 
     /// Frames without an acknowledgement.
@@ -322,6 +359,8 @@ impl LinkReceiver {
         self.received = end - 1;
         self.unacked_bytes += frames.iter().map(Bytes::len).sum::<usize>();
         self.ack_at.get_or_insert(now + self.limits.ack_delay);
+        // What the sender has given back to its node.
+        frames.retain(|frame| !frame.is_empty());
         Ok(frames)
     }
 

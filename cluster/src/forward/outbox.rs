@@ -182,6 +182,26 @@ impl Outbox {
         self.filled.notify_one();
     }
 
+    /// Moves out, in order, the frames that are `perishable`.
+    pub(super) fn withdraw(&self, perishable: impl Fn(&Bytes) -> bool, mut to: impl FnMut(Bytes)) {
+        let mut queue = self.lock();
+        let mut gone = 0;
+        let outdated = queue.outdated.unwrap_or(0);
+        let frames = std::mem::take(&mut queue.frames);
+        for (n, frame) in frames.into_iter().enumerate() {
+            if perishable(&frame) {
+                queue.bytes -= frame.len();
+                gone += usize::from(n < outdated);
+                to(frame);
+            } else {
+                queue.frames.push_back(frame);
+            }
+        }
+        queue.outdated = queue.outdated.map(|outdated| outdated - gone);
+        drop(queue);
+        self.room.notify_waiters();
+    }
+
     /// Of the frames taken so many are still neither acknowledged nor lost.
     pub(super) fn settle_to(&self, on_link: usize) {
         let mut queue = self.lock();
@@ -275,6 +295,18 @@ mod tests {
         outbox.outdate();
         outbox.try_push(&frame(5)).expect("room");
         assert_eq!(take_lost(true), [4, 5]);
+        for len in 6..=9 {
+            outbox.try_push(&frame(len)).expect("room");
+            if len == 7 {
+                outbox.outdate();
+            }
+        }
+        let mut withdrawn = Vec::new();
+        let even = |frame: &Bytes| frame.len() % 2 == 0;
+        outbox.withdraw(even, |frame| withdrawn.push(frame.len()));
+        assert_eq!(withdrawn, [6, 8]);
+        assert_eq!(take_lost(false), [7]);
+        assert_eq!(take_lost(true), [9]);
         assert!(!outbox.is_outdated());
         assert_eq!(outbox.depth().bytes, 0);
     }

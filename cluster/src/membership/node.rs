@@ -289,10 +289,8 @@ impl MembershipNode {
     /// how many other nodes gossip believes alive.
     async fn judge(&self, now: Instant, gossip: &ChitchatHandle, round: &mut Round) -> usize {
         let isolated = self.fence.must_close(now);
-        let unready = isolated
-            || !round.settled
-            || now < self.held_until
-            || round.filter.holds_back();
+        let unready =
+            isolated || !round.settled || now < self.held_until || round.filter.holds_back();
         let announced = self.intent.borrow().announced(unready);
         let shared = gossip.chitchat();
         let seen = {

@@ -12,6 +12,7 @@ use crate::config::HomeConfig;
 use crate::contract::{DeliveryId, EnvelopeId, Output, RequestId, SessionKey, StoreOp};
 use crate::repeats::Repeats;
 use crate::seen::{Role, SeenEnvelopes};
+use crate::strays::Strays;
 
 /// What a store request was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,7 @@ pub(crate) struct Desk {
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) seen: SeenEnvelopes,
     pub(crate) repeats: Repeats,
+    pub(crate) strays: Strays,
     /// Until then users may have sessions that this home does not know yet.
     pub(crate) unsettled_until: Option<Instant>,
     /// Whose session it is.
@@ -82,6 +84,7 @@ impl Desk {
                 config.limits.repeats,
                 config.limits.repeat_window,
             ),
+            strays: Strays::default(),
             unsettled_until: None,
             sessions: HashMap::new(),
             requests: HashMap::new(),

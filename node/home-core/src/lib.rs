@@ -30,6 +30,7 @@ mod seen;
 mod session;
 mod shard;
 mod stanzas;
+mod strays;
 mod subscribe;
 pub mod subscription;
 mod traffic;

@@ -285,6 +285,27 @@ impl Mailbox {
         self.go_on(desk, user);
     }
 
+    /// A session that is gone had this delivery all the same.
+    pub(crate) fn acked_late(
+        &mut self,
+        desk: &mut Desk,
+        user: &BareJid,
+        id: DeliveryId,
+        envelope: EnvelopeId,
+    ) {
+        if self.pending.binary_search_by_key(&id, |p| p.id).is_ok() {
+            return self.acked(desk, user, &[id]);
+        }
+        let on_the_way = self.pending.iter().any(|p| p.envelope == envelope)
+            || self.removes.contains(&envelope)
+            || self.removing.contains(&envelope);
+        if !on_the_way {
+            // The store may have a copy. It counts until the next flood looks.
+            self.removes.push_back(envelope);
+            self.flush(desk, user);
+        }
+    }
+
     /// A session can't have these messages: `others` are the user's sessions that take messages.
     pub(crate) fn failed(
         &mut self,
@@ -324,6 +345,11 @@ impl Mailbox {
             self.surprise = true;
         }
         let mut stranded = false;
+        for pending in &self.pending {
+            if pending.targets.contains(session) && pending.on_loss == OnLoss::Store {
+                desk.strays.add(pending.id, user, &pending.envelope);
+            }
+        }
         for at in 0..self.pending.len() {
             stranded |= self.lose(desk, user, at, session, others);
         }

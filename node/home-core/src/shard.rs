@@ -8,7 +8,9 @@ use entente_xmpp_core::jid::BareJid;
 use hashbrown::HashMap;
 
 use crate::config::HomeConfig;
-use crate::contract::{Input, Output, RequestId, SessionEndReason, SessionKey, StoreAnswer};
+use crate::contract::{
+    DeliveryId, Input, Output, RequestId, SessionEndReason, SessionKey, StoreAnswer,
+};
 use crate::desk::{Desk, Purpose, Timer};
 use crate::domain;
 use crate::user::{User, refuse};
@@ -95,9 +97,12 @@ impl HomeShard {
                     self.give(user, input);
                 }
             }
-            Input::Delivered { session, ids } => self.with_session(&session, |user, desk| {
-                user.mailbox.acked(desk, &user.jid, &ids);
-            }),
+            Input::Delivered { session, ids } if self.desk.sessions.contains_key(&session) => {
+                self.with_session(&session, |user, desk| {
+                    user.mailbox.acked(desk, &user.jid, &ids);
+                });
+            }
+            Input::Delivered { ids, .. } => self.delivered_late(&ids),
             Input::DeliveryFailed { session, ids } => self.with_session(&session, |user, desk| {
                 let takers = user.takers();
                 user.mailbox
@@ -165,6 +170,17 @@ impl HomeShard {
         };
         if let Some(user) = self.users.get_mut(jid) {
             act(user, &mut self.desk);
+        }
+    }
+
+    /// Reports of a session that is over here.
+    fn delivered_late(&mut self, ids: &[DeliveryId]) {
+        for id in ids {
+            if let Some((jid, envelope)) = self.desk.strays.take(*id)
+                && let Some(user) = self.users.get_mut(&jid)
+            {
+                user.mailbox.acked_late(&mut self.desk, &jid, *id, envelope);
+            }
         }
     }
 

@@ -126,6 +126,10 @@ impl MeshHandler for NodeSide {
         Box::pin(std::future::ready(()))
     }
 
+    fn perishable(&self, frame: &Bytes) -> bool {
+        WireFrame::decode(frame.clone()).is_ok_and(|frame| frame.is_in_custody())
+    }
+
     fn health(&self, report: HealthReport) {
         self.membership.report_health(&report.peer, report.is_ok());
     }

@@ -3,6 +3,7 @@
 
 use crate::clock::{now, until, wall_ms};
 use std::sync::Arc;
+use std::time::Instant;
 
 use entente_cluster::ClusterView;
 use entente_home_core::{BindError, DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
@@ -140,8 +141,20 @@ impl ShardDriver {
     /// Whether this node is the home by its own view. A session that registers or binds too early or
     /// too late would stay with a node that nobody routes to: it is asked for again when this node's
     /// view has changed.
-    fn at_home(&mut self, view: &ClusterView, input: &Input) -> bool {
+    ///
+    /// A home whose lease has lapsed is a home no more, even before its view says so: it was stopped,
+    /// perhaps, and what comes first is what came for it meanwhile. The new home knows better what
+    /// became of that.
+    fn at_home(&mut self, now: Instant, view: &ClusterView, input: &Input) -> bool {
         match input {
+            Input::FromClient { envelope, .. }
+            | Input::ToUser {
+                envelope: Some(envelope),
+                ..
+            } if !self.switchboard.fence.may_ack(now) => {
+                self.batch.retry(envelope.clone());
+                false
+            }
             Input::Register { snapshot, .. } => view.is_home(snapshot.full.bare_str()),
             Input::Bind {
                 session,
@@ -167,7 +180,7 @@ impl ShardDriver {
         let mut feedback = Vec::new();
         let view = self.switchboard.view.borrow().clone();
         for input in inputs.drain(..) {
-            if !self.at_home(&view, &input) {
+            if !self.at_home(now, &view, &input) {
                 continue;
             }
             self.core.handle_input(now, wall, input);

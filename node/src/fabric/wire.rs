@@ -142,6 +142,15 @@ impl WireFrame {
         })
     }
 
+    /// Whether a holder keeps what is in it and sends it again.
+    pub(crate) fn is_in_custody(&self) -> bool {
+        match self {
+            Self::FromClient { .. } => true,
+            Self::ToUser { envelope, .. } | Self::Outbound { envelope, .. } => envelope.is_some(),
+            _ => false,
+        }
+    }
+
     /// The bytes for a link.
     pub(crate) fn encode(self) -> Bytes {
         use proto::frame::Body;

@@ -70,10 +70,31 @@ impl Totals {
     }
 }
 
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let share = |count: u64| 100.0 * count as f64 / self.delivered.max(1) as f64;
+        write!(
+            f,
+            "{} sent, {} acknowledged, {} delivered; twice: {} ({:.3} %), and {} ({:.3} %) that their \
+             clients sent again; {} late",
+            self.sent,
+            self.acked,
+            self.delivered,
+            self.duplicates,
+            share(self.duplicates),
+            self.client_duplicates,
+            share(self.client_duplicates),
+            self.reordered
+        )
+    }
+}
+
 /// What it knows of a run.
 #[derive(Default)]
 pub(crate) struct Checker {
     pub(crate) failure: Option<(Duration, String)>,
+    /// A second copy ends the run like a broken invariant: to see where it comes from.
+    pub(crate) stop_at_duplicates: bool,
     envelopes: HashMap<EnvelopeId, MessageId>,
     /// The envelopes in which a message came.
     sendings: HashMap<MessageId, Vec<EnvelopeId>>,
@@ -92,6 +113,13 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
+    pub(crate) fn new(stop_at_duplicates: bool) -> Self {
+        Self {
+            stop_at_duplicates,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn fail(&mut self, at: Duration, what: String) {
         self.failure.get_or_insert((at, what));
     }
@@ -162,6 +190,12 @@ impl Stage {
         let times = self.checker.delivered.entry(message).or_default();
         *times += 1;
         let first = *times == 1;
+        if !first && self.checker.stop_at_duplicates {
+            self.violated(format!(
+                "{message} ({envelope}) comes once more, to {}",
+                session.conn
+            ));
+        }
         let newest = self.checker.newest.entry((message.client, recipient));
         let newest = newest.or_default();
         let late = first && message.number < *newest;

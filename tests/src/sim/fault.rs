@@ -56,6 +56,22 @@ pub(crate) struct Plan {
     pub(crate) calm: bool,
 }
 
+/// What goes wrong in the runs of a kind.
+pub(crate) const KINDS: [&str; 12] = [
+    "kill",
+    "pause of 1 to 2 s",
+    "pause of 4 to 20 s",
+    "partition",
+    "one-way cut",
+    "cut of a pair",
+    "loss and delay",
+    "slow store",
+    "crash loop",
+    "drain",
+    "all killed",
+    "several",
+];
+
 /// The first fault does not come before.
 const BEGIN: u64 = 7_000;
 /// After a cut the minority closes 8 s after its last renewal, found out within 3 s; the majority has

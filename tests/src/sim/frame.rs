@@ -82,6 +82,19 @@ impl Frames {
         Bytes::copy_from_slice(&number.to_le_bytes())
     }
 
+    /// Whether a holder keeps what is in it and sends it again.
+    pub(crate) fn in_custody(&self, bytes: &Bytes) -> bool {
+        !bytes.is_empty()
+            && matches!(
+                self.decode(bytes),
+                Frame::FromClient { .. }
+                    | Frame::ToUser {
+                        envelope: Some(_),
+                        ..
+                    }
+            )
+    }
+
     pub(crate) fn decode(&self, bytes: &Bytes) -> Frame {
         let number = <[u8; 8]>::try_from(&bytes[..]).expect("made by encode");
         self.frames[u64::from_le_bytes(number) as usize].clone()

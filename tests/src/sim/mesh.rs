@@ -219,6 +219,7 @@ impl Mesh {
         peer.backoff = (pause * 2).min(BACKOFF_MAX);
         let pause = stage.micros(pause.as_micros() as u64 / 2, pause.as_micros() as u64);
         peer.asked = None;
+        peer.sender.broken(stage.now);
         peer.connection = Connection::Pause {
             until: stage.now + pause,
         };
@@ -299,6 +300,15 @@ impl Mesh {
                     Attached::Fresh | Attached::Resumed { .. } => {
                         peer.backoff = BACKOFF_MIN;
                         peer.connection = Connection::Up { pipe, heard: now };
+                        if peer.sender.mended(now) {
+                            let frames = &stage.frames;
+                            let perishable = |frame: &Bytes| frames.in_custody(frame);
+                            self.lost.append(&mut peer.sender.withdraw(perishable));
+                            let (gone, kept): (Vec<_>, Vec<_>) =
+                                peer.outbox.drain(..).partition(perishable);
+                            peer.outbox = kept.into();
+                            self.lost.extend(gone);
+                        }
                         self.pump(stage, index);
                     }
                 }

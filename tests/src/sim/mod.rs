@@ -31,4 +31,4 @@ mod world;
 mod zones;
 
 pub use checker::{Failure, Totals};
-pub use world::run;
+pub use world::{kind, run};

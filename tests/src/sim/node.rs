@@ -135,7 +135,12 @@ fn delivery_base(node: &str, shard: usize, generation: u64) -> u64 {
 }
 
 impl Node {
-    pub(crate) fn start(stage: &mut Stage, index: usize, generation: u64, crashes: &[Instant]) -> Self {
+    pub(crate) fn start(
+        stage: &mut Stage,
+        index: usize,
+        generation: u64,
+        crashes: &[Instant],
+    ) -> Self {
         let now = stage.now;
         let nodes = stage.lives.len();
         let id = node_id(index);
@@ -548,6 +553,16 @@ impl Node {
     /// asks for sessions.
     fn at_home(&mut self, stage: &mut Stage, input: Input) -> Option<Input> {
         let view = &self.membership.view;
+        if let Input::FromClient { envelope, .. }
+        | Input::ToUser {
+            envelope: Some(envelope),
+            ..
+        } = &input
+            && !self.membership.fence.may_ack(stage.now)
+        {
+            self.retry(envelope.clone());
+            return None;
+        }
         match input {
             Input::Register { snapshot, .. } if !view.is_home(snapshot.full.to_bare().as_str()) => {
                 None

@@ -66,7 +66,7 @@ impl Stage {
             pipes: Pipes::default(),
             store: StoreModel::new(nodes),
             frames: Frames::default(),
-            checker: Checker::default(),
+            checker: Checker::new(std::env::var_os("SIM_STOP_AT_DUPLICATES").is_some()),
             trace: Trace::default(),
             lives: vec![Life::default(); nodes],
             next_connection: 0,

@@ -8,7 +8,7 @@ use rand::Rng;
 use super::agenda::Event;
 use super::checker::{Failure, Totals, check_fences};
 use super::client::{Client, ClientEvent};
-use super::fault::{Fault, Plan, plan};
+use super::fault::{Fault, KINDS, Plan, plan};
 use super::membership::node_index;
 use super::node::{Node, NodeEvent};
 use super::stage::Stage;
@@ -31,6 +31,12 @@ struct World {
     acked: usize,
     /// The homes when a cut had lasted long enough.
     steady: Vec<Vec<(NodeId, u64)>>,
+}
+
+/// What goes wrong in the run of a seed, in a word.
+#[must_use]
+pub fn kind(seed: u64) -> &'static str {
+    KINDS[(seed % KINDS.len() as u64) as usize]
 }
 
 /// Runs a seed to its end, or to the first broken invariant.

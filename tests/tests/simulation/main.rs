@@ -1,13 +1,16 @@
 //! Seeded simulation of a cluster: see `entente_tests::sim`.
 //!
-//! `SIM_SEED=7` runs that one seed; `SIM_SEEDS=5000` runs as many, from `SIM_FIRST` (0) on.
+//! `SIM_SEED=7` runs that one seed; `SIM_SEEDS=5000` runs as many, from `SIM_FIRST` (0) on. `SIM_TRACE`
+//! in the environment makes the trace of a failure longer; `SIM_STOP_AT_DUPLICATES` makes every
+//! second copy of a message a failure.
 
 #![allow(clippy::print_stderr, reason = "a test reports what it saw")]
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use entente_tests::sim::{Totals, run};
+use entente_tests::sim::{Totals, kind, run};
 
 const SEEDS: u64 = 216;
 
@@ -25,7 +28,7 @@ fn invariants_hold_for_every_seed() {
         ),
     };
     let next = AtomicU64::new(first);
-    let results = Mutex::new((Totals::default(), Vec::new()));
+    let results = Mutex::new((BTreeMap::<_, Totals>::new(), Vec::new()));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..threads {
@@ -38,15 +41,20 @@ fn invariants_hold_for_every_seed() {
                     let result = run(seed);
                     let mut results = results.lock().expect("no panics while it is held");
                     match result {
-                        Ok(totals) => results.0.add(totals),
+                        Ok(totals) => results.0.entry(kind(seed)).or_default().add(totals),
                         Err(failure) => results.1.push(failure),
                     }
                 }
             });
         }
     });
-    let (totals, mut failures) = results.into_inner().expect("all threads have ended");
-    eprintln!("{totals:?}");
+    let (kinds, mut failures) = results.into_inner().expect("all threads have ended");
+    let mut totals = Totals::default();
+    for (kind, of_kind) in kinds {
+        eprintln!("{kind}: {of_kind}");
+        totals.add(of_kind);
+    }
+    eprintln!("all: {totals}");
     // What only the nodes that died together knew is delivered again: seldom.
     assert!(
         count < SEEDS || totals.client_duplicates * 400 <= totals.delivered,

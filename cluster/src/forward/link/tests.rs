@@ -18,6 +18,7 @@ fn limits() -> LinkLimits {
         ack_frames: 6,
         ack_bytes: 100,
         ack_delay: Duration::from_millis(10),
+        lapse: Duration::from_secs(2),
     }
 }
 
@@ -97,6 +98,45 @@ fn another_process_or_a_forgotten_epoch_means_lost_frames() {
         assert_eq!(sender.reset(2), [frame(1), frame(2)]);
         assert_eq!(sender.attach(generation, false, 0), Attached::Fresh);
         assert_eq!(sender.outstanding_bytes(), 0);
+    }
+}
+
+#[test]
+fn after_a_long_break_perishable_frames_are_given_back_and_the_numbers_go_on() {
+    let now = start();
+    for (millis, lapsed) in [(2_000, false), (2_001, true)] {
+        let (mut sender, mut receiver) = (
+            LinkSender::new(1, limits()),
+            LinkReceiver::new(3, 1, limits()),
+        );
+        sender.attach(7, false, 0);
+        for n in 1..=4 {
+            sender.push(frame(n));
+        }
+        let first = sender.next_batch().expect("a batch");
+        sender.push(frame(5));
+        receiver
+            .batch(now, first.first_seq, first.frames[..1].to_vec())
+            .expect("no gap");
+        sender.broken(now);
+        sender.broken(now + Duration::from_secs(1));
+        sender.attach(7, true, receiver.received());
+        assert_eq!(sender.mended(now + Duration::from_millis(millis)), lapsed);
+        assert!(!sender.mended(now + Duration::from_secs(9)), "said once");
+        let even = |frame: &Bytes| lapsed && number(frame) % 2 == 0;
+        let back: Vec<u64> = sender.withdraw(even).iter().map(number).collect();
+        let mut taken = Vec::new();
+        while let Some(batch) = sender.next_batch() {
+            let new = receiver.batch(now, batch.first_seq, batch.frames);
+            taken.extend(new.expect("no gap").iter().map(number));
+        }
+        if lapsed {
+            assert_eq!((back, taken), (vec![2, 4], vec![3, 5]));
+        } else {
+            assert_eq!((back, taken), (vec![], vec![2, 3, 4, 5]));
+        }
+        assert_eq!(sender.acked(receiver.received()), Ok(4));
+        assert_eq!((sender.outstanding(), sender.outstanding_bytes()), (0, 0));
     }
 }
 

@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use entente_home_core::Input;
+
 use crate::world::{World, expect_one};
 
 fn bodies(stanzas: &[String]) -> Vec<String> {
@@ -248,5 +250,40 @@ fn a_slow_client_gets_everything_in_order_by_way_of_the_store() {
     }
     world.ack(&juliet);
     assert_eq!(got, (0..800).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(kept(&world), 0);
+}
+
+/// Its edge node could not be heard for a while; what it reports when it is heard again is true still.
+#[test]
+fn a_late_report_of_a_lost_session_spares_the_next_one_a_second_copy() {
+    let mut world = World::new();
+    let juliet = world.bind_at("n2", "juliet@x", "1");
+    world.send(&juliet, "<presence/>");
+    world.holds_acks(&juliet);
+    for n in 0..3 {
+        world.peer_sends(&chat(n));
+    }
+    assert_eq!(bodies(&world.got(&juliet)), ["0", "1", "2"]);
+    let ids = world.clients[&juliet].unacked.clone();
+    let edge_lost = Input::EdgeLost {
+        edge: "n2".into(),
+        epoch: juliet.epoch,
+    };
+    let home = world.home("juliet@x");
+    world.give(home, edge_lost);
+    assert_eq!(kept(&world), 3);
+    let report = Input::Delivered {
+        session: juliet.clone(),
+        ids: ids[..2].to_vec(),
+    };
+    world.give(home, report.clone());
+    assert_eq!(kept(&world), 1);
+    let next = world.online("juliet@x", "1");
+    assert_eq!(
+        bodies(&world.got(&next)),
+        ["2"],
+        "the client did not have it"
+    );
+    world.give(home, report);
     assert_eq!(kept(&world), 0);
 }
