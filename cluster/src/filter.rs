@@ -221,25 +221,30 @@ impl Filter {
             if !self.tracks.contains_key(&sighting.node) && self.tracks.len() >= Self::MAX_NODES {
                 continue;
             }
-            let crashes = &mut self.crashes;
-            let local = &self.local;
+            // After a crash the local node waits with serving, but it knows that it is there. The start
+            // of such a life belongs to the outage that the crash was.
+            let crashes = if sighting.node == self.local {
+                std::mem::take(&mut self.crashes)
+            } else {
+                Vec::new()
+            };
             let track = self
                 .tracks
                 .entry(sighting.node.clone())
                 .or_insert_with(|| Track {
                     generation: sighting.generation,
-                    level: Standing::Down,
+                    level: if crashes.is_empty() {
+                        Standing::Down
+                    } else {
+                        Standing::EdgeOnly
+                    },
                     edge_since: None,
                     home_since: None,
-                    in_outage: false,
+                    in_outage: !crashes.is_empty(),
                     lapsed: false,
                     left: false,
                     found_at_start: now.saturating_duration_since(started) <= self.config.settle,
-                    failures: if sighting.node == *local {
-                        std::mem::take(crashes).into()
-                    } else {
-                        VecDeque::new()
-                    },
+                    failures: crashes.into(),
                     seen: true,
                 });
             track.seen = true;

@@ -333,6 +333,17 @@ fn a_restarted_node_counts_on_from_the_crashes_of_its_earlier_lives() {
     let mut scene = Scene::new();
     let now = scene.now;
     scene.filter.remember_crashes(now, [Duration::ZERO]);
+    // Its own start, before it hears anybody and before it can renew, is no further outage.
+    for name in ["b", "c"] {
+        scene.add(name);
+        scene.see(name, |s| (s.alive, s.health) = (false, Health::Failed));
+    }
+    scene.see("me", |s| s.lease = Lease::Stale);
+    scene.run(S(1));
+    assert_eq!(scene.of("me"), Standing::EdgeOnly);
+    for name in ["b", "c", "me"] {
+        scene.add(name);
+    }
     scene.run(S(5));
     assert_eq!(scene.of("me"), Standing::Serving);
     assert!(!scene.filter.holds_back());
