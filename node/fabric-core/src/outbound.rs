@@ -1,4 +1,4 @@
-//! What waits for, or is under way on, the stream of one domain pair.
+//! What waits for, or is under way on, the stream of one pair of domains, ours and the peer's.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -9,8 +9,6 @@ use entente_home_core::{EnvelopeId, SessionKey};
 use entente_xmpp_core::stanza::Stanza;
 use hashbrown::HashSet;
 
-use crate::fabric::OutboundItem;
-
 /// Streams on which a stanza is tried before its sender gets an error: one that died may have been
 /// killed by this very stanza.
 const MAX_TRIES: u8 = 3;
@@ -19,29 +17,40 @@ const WINDOW_STANZAS: usize = 2048;
 /// Bytes on a stream without a receipt; one stanza always goes.
 const WINDOW_BYTES: usize = 2 * 1024 * 1024;
 
+/// A stanza for another domain.
+#[derive(Debug)]
+pub struct OutboundItem {
+    /// What its holder waits for a receipt of.
+    pub envelope: Option<EnvelopeId>,
+    /// With both addresses.
+    pub stanza: Stanza,
+}
+
 /// Bounds of one queue.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct QueueBounds {
+pub struct QueueBounds {
     /// Stanzas, waiting and under way.
-    pub(super) stanzas: usize,
+    pub stanzas: usize,
     /// Their bytes; one stanza always fits.
-    pub(super) bytes: usize,
+    pub bytes: usize,
     /// How long a stanza waits for a stream.
-    pub(super) wait: Duration,
+    pub wait: Duration,
 }
 
 /// One stanza in the queue.
 #[derive(Debug)]
-pub(super) struct Waiting {
-    pub(super) envelope: Option<EnvelopeId>,
-    pub(super) stanza: Stanza,
+pub struct Waiting {
+    /// What its holder waits for a receipt of.
+    pub envelope: Option<EnvelopeId>,
+    /// With both addresses.
+    pub stanza: Stanza,
     deadline: Instant,
     tries: u8,
 }
 
 /// What became of a stanza that was handed in.
 #[derive(Debug)]
-pub(super) enum Pushed {
+pub enum Pushed {
     /// It waits.
     Queued,
     /// It was handed in before and still waits: its receipt will come.
@@ -57,7 +66,7 @@ pub(super) enum Pushed {
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct OutboundQueue {
+pub struct OutboundQueue {
     bounds: QueueBounds,
     waiting: VecDeque<Waiting>,
     /// Given to the stream under this token; no receipt yet. In order.
@@ -71,7 +80,8 @@ pub(super) struct OutboundQueue {
 }
 
 impl OutboundQueue {
-    pub(super) fn new(bounds: QueueBounds) -> Self {
+    /// An empty queue.
+    pub fn new(bounds: QueueBounds) -> Self {
         Self {
             bounds,
             waiting: VecDeque::new(),
@@ -85,7 +95,7 @@ impl OutboundQueue {
     }
 
     /// Takes a stanza.
-    pub(super) fn push(&mut self, now: Instant, item: OutboundItem) -> Pushed {
+    pub fn push(&mut self, now: Instant, item: OutboundItem) -> Pushed {
         if let Some(envelope) = &item.envelope
             && let Some(before) = envelope.after
             && !self.seen.contains(&envelope.holder, before)
@@ -120,7 +130,7 @@ impl OutboundQueue {
 
     /// The next stanza for the stream, with a token (never 0); `None` if none waits or too much is
     /// under way.
-    pub(super) fn next(&mut self) -> Option<(u64, Bytes)> {
+    pub fn take_next(&mut self) -> Option<(u64, Bytes)> {
         let size = self.waiting.front()?.stanza.bytes().len();
         let full = self.sent.len() >= WINDOW_STANZAS
             || (self.sent_bytes > 0 && self.sent_bytes + size > WINDOW_BYTES);
@@ -138,7 +148,7 @@ impl OutboundQueue {
 
     /// Takes the next stanza out if it has more than `most` bytes: a stream whose peer announced that
     /// bound would end by it (XEP-0478).
-    pub(super) fn take_oversized(&mut self, most: usize) -> Option<Waiting> {
+    pub fn take_oversized(&mut self, most: usize) -> Option<Waiting> {
         let waiting = self
             .waiting
             .pop_front_if(|waiting| waiting.stanza.bytes().len() > most)?;
@@ -146,7 +156,7 @@ impl OutboundQueue {
     }
 
     /// The peer, or for a peer without acks the kernel, has the stanza. Its envelope wants a receipt.
-    pub(super) fn done(&mut self, token: u64) -> Option<EnvelopeId> {
+    pub fn done(&mut self, token: u64) -> Option<EnvelopeId> {
         // Almost always the front one: peers acknowledge in order.
         let index = self.sent.iter().position(|(sent, _)| *sent == token)?;
         let (_, waiting) = self.sent.remove(index)?;
@@ -156,7 +166,7 @@ impl OutboundQueue {
 
     /// The stream is gone. What it had not delivered goes to the front again, in order; what was
     /// tried too often is returned.
-    pub(super) fn requeue(&mut self, now: Instant) -> Vec<Waiting> {
+    pub fn requeue(&mut self, now: Instant) -> Vec<Waiting> {
         let mut given_up = Vec::new();
         let deadline = self.next_deadline().unwrap_or(now + self.bounds.wait);
         self.sent_bytes = 0;
@@ -173,7 +183,7 @@ impl OutboundQueue {
     }
 
     /// What has waited too long.
-    pub(super) fn expired(&mut self, now: Instant) -> Vec<Waiting> {
+    pub fn expired(&mut self, now: Instant) -> Vec<Waiting> {
         let mut late = Vec::new();
         while self.next_deadline().is_some_and(|at| at <= now)
             && let Some(waiting) = self.waiting.pop_front()
@@ -184,7 +194,7 @@ impl OutboundQueue {
     }
 
     /// Takes everything out that waits.
-    pub(super) fn give_up(&mut self) -> Vec<Waiting> {
+    pub fn give_up(&mut self) -> Vec<Waiting> {
         let all: Vec<_> = self.waiting.drain(..).collect();
         all.into_iter()
             .map(|waiting| self.forget(waiting))
@@ -192,28 +202,33 @@ impl OutboundQueue {
     }
 
     /// When [`Self::expired`] has something.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
+    pub fn next_deadline(&self) -> Option<Instant> {
         // Deadlines stand in order: `requeue` takes care of that.
         self.waiting.front().map(|waiting| waiting.deadline)
     }
 
-    pub(super) fn has_waiting(&self) -> bool {
+    /// Whether something waits for a stream.
+    pub fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Stanzas, waiting and under way.
+    pub fn len(&self) -> usize {
         self.waiting.len() + self.sent.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
+    /// Nothing waits and nothing is without a receipt.
+    pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    pub(super) fn waiting(&self) -> usize {
+    /// Stanzas that wait for a stream.
+    pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    pub(super) fn under_way(&self) -> usize {
+    /// Stanzas given to a stream, without a receipt.
+    pub fn under_way(&self) -> usize {
         self.sent.len()
     }
 
@@ -273,7 +288,7 @@ mod tests {
         let large = queue.take_oversized(400).unwrap();
         assert_eq!(seqs(&[large]), [1]);
         assert!(queue.take_oversized(400).is_none());
-        assert!(queue.next().is_some());
+        assert!(queue.take_next().is_some());
         assert!(matches!(queue.push(now, item(1, 500)), Pushed::Done(_)));
     }
 
@@ -288,7 +303,7 @@ mod tests {
             assert!(matches!(queue.push(now, item(seq, 0)), Pushed::Queued));
         }
         assert!(matches!(queue.push(now, item(4, 0)), Pushed::Full(_)));
-        let (token, _) = queue.next().unwrap();
+        let (token, _) = queue.take_next().unwrap();
         // Under way still counts.
         assert!(matches!(queue.push(now, item(5, 0)), Pushed::Full(_)));
         assert_eq!(queue.done(token).unwrap().seq, 1);
@@ -301,7 +316,7 @@ mod tests {
         let mut queue = OutboundQueue::new(BOUNDS);
         assert!(matches!(queue.push(now, item(1, 0)), Pushed::Queued));
         assert!(matches!(queue.push(now, item(1, 0)), Pushed::Pending));
-        let (token, _) = queue.next().unwrap();
+        let (token, _) = queue.take_next().unwrap();
         assert!(matches!(queue.push(now, item(1, 0)), Pushed::Pending));
         assert_eq!(queue.done(token).unwrap().seq, 1);
         assert_eq!(queue.done(token), None);
@@ -336,13 +351,13 @@ mod tests {
             queue.push(now, item(seq, 0));
         }
         for _ in 1..MAX_TRIES {
-            assert!(queue.next().is_some());
-            assert!(queue.next().is_some());
+            assert!(queue.take_next().is_some());
+            assert!(queue.take_next().is_some());
             assert!(queue.requeue(now).is_empty());
         }
-        let (token, bytes) = queue.next().unwrap();
+        let (token, bytes) = queue.take_next().unwrap();
         assert!(bytes.windows(6).any(|part| part == b"id='1'"));
-        queue.next().unwrap();
+        queue.take_next().unwrap();
         queue.done(token).unwrap();
         assert_eq!(seqs(&queue.requeue(now)), [2]);
         assert_eq!(seqs(&queue.give_up()), [3]);

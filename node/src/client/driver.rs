@@ -194,7 +194,7 @@ impl Connection {
         self.acknowledge(now);
         self.stream.take_transmit(&mut self.out);
         if let Some(session) = &mut self.session {
-            session.report(&self.service.switchboard).await;
+            session.report(now, &self.service.switchboard).await;
         }
         self.closed.is_none()
     }
@@ -212,7 +212,7 @@ impl Connection {
             }
             ClientOutput::Delivered(token) => {
                 if let Some(session) = &mut self.session {
-                    session.delivered(DeliveryId(token));
+                    session.core().delivered(DeliveryId(token));
                 }
             }
             ClientOutput::StartTls => {
@@ -238,8 +238,11 @@ impl Connection {
             }
             ClientOutput::SmEnabled(Some(id)) => {
                 if let Some(session) = &self.session {
-                    self.resumable =
-                        Some(self.service.resumable.register(id, session.user.clone()));
+                    self.resumable = Some(
+                        self.service
+                            .resumable
+                            .register(id, session.full().to_bare()),
+                    );
                 }
             }
             ClientOutput::SmEnabled(None) => {}
@@ -410,7 +413,10 @@ impl Connection {
                     envelope,
                     stanza,
                 } => {
-                    if !session.is_new(now, delivery, envelope.as_ref(), &stanza) {
+                    if !session
+                        .core()
+                        .is_new(now, delivery, envelope.as_ref(), &stanza)
+                    {
                         continue;
                     }
                     let acked = self.stream.sm_enabled();
@@ -430,13 +436,13 @@ impl Connection {
                         self.on_write.push(id);
                     }
                 }
-                Item::Receipt(seq) => session.receipt(seq),
-                Item::Retry(seq) => session.retry(now, seq),
-                Item::Resync(home) => session.resync(now, &home),
+                Item::Receipt(seq) => session.core().receipt(seq),
+                Item::Retry(seq) => session.core().retry(now, seq),
+                Item::Resync(home) => session.core().resync(now, &home),
                 Item::BindResult(_) => {}
                 Item::End(reason) => {
                     self.resumable = None;
-                    session.dismissed();
+                    session.core().dismissed();
                     self.stream.handle_input(now, farewell::dismissal(reason));
                 }
                 Item::Leave => {
@@ -462,7 +468,7 @@ impl Connection {
             return;
         }
         self.ask_fence = None;
-        let handled = session.handled();
+        let handled = session.core().handled();
         if handled > 0 {
             self.stream.handle_input(now, ClientInput::Handled(handled));
         }
@@ -472,7 +478,7 @@ impl Connection {
     fn written(&mut self) {
         if let Some(session) = &mut self.session {
             for id in self.on_write.drain(..) {
-                session.delivered(id);
+                session.core().delivered(id);
             }
         }
         if self.on_write.capacity() > 64 {
@@ -522,7 +528,7 @@ impl Connection {
             return;
         };
         for id in self.on_write.drain(..) {
-            session.failed(id);
+            session.core().failed(id);
         }
         let reason = match &self.closed {
             Some(CloseReason::Clean) => SessionEndReason::Closed,
@@ -545,7 +551,7 @@ impl Connection {
             return;
         };
         for id in self.on_write.drain(..) {
-            session.failed(id);
+            session.core().failed(id);
         }
         match self.stream.park() {
             Ok(state) => parked::give(&self.service, state, session, claim).await,

@@ -27,7 +27,7 @@ pub(super) async fn wait(
     let end_at = now() + service.stream.resumption;
     loop {
         acknowledge_parked(&service, &mut state, &mut session);
-        session.report(&service.switchboard).await;
+        session.report(now(), &service.switchboard).await;
         let deadline = session.poll_timeout().map_or(end_at, |at| at.min(end_at));
         tokio::select! {
             claim = claims.recv() => {
@@ -69,7 +69,7 @@ pub(super) async fn wait(
 
 fn acknowledge_parked(service: &ClientService, state: &mut ResumedState, session: &mut Session) {
     if service.switchboard.fence.may_ack(now()) {
-        let handled = session.handled();
+        let handled = session.core().handled();
         if handled > 0 {
             state.handled(handled);
         }
@@ -85,18 +85,20 @@ fn take_parked(state: &mut ResumedState, session: &mut Session) -> bool {
                 envelope,
                 stanza,
             } => {
-                if session.is_new(now(), delivery, envelope.as_ref(), &stanza)
+                if session
+                    .core()
+                    .is_new(now(), delivery, envelope.as_ref(), &stanza)
                     && state
                         .push(stanza.into_bytes(), delivery.map_or(0, |id| id.0))
                         .is_err()
                     && let Some(id) = delivery
                 {
-                    session.failed(id);
+                    session.core().failed(id);
                 }
             }
-            Item::Receipt(seq) => session.receipt(seq),
-            Item::Retry(seq) => session.retry(now(), seq),
-            Item::Resync(home) => session.resync(now(), &home),
+            Item::Receipt(seq) => session.core().receipt(seq),
+            Item::Retry(seq) => session.core().retry(now(), seq),
+            Item::Resync(home) => session.core().resync(now(), &home),
             Item::BindResult(_) => {}
             Item::End(_) | Item::Leave | Item::Shutdown => return false,
         }
@@ -120,8 +122,8 @@ pub(super) async fn give(
         }
         acknowledge_parked(service, &mut state, &mut session);
     }
-    session.report(&service.switchboard).await;
-    session.resumed();
+    session.report(now(), &service.switchboard).await;
+    session.core().resumed();
     if let Err(Handover { state, session }) = claim.send(Handover {
         state: Box::new(state),
         session,
@@ -147,9 +149,9 @@ pub(super) async fn end(
     let (unacknowledged, undelivered) = (session.waiting(), unacked.len());
     for unacked in unacked {
         if unacked.token != 0 {
-            session.failed(DeliveryId(unacked.token));
+            session.core().failed(DeliveryId(unacked.token));
         }
     }
     tracing::debug!(session = %session.full(), ?reason, unacknowledged, undelivered, "a session ended");
-    session.end(reason, &service.switchboard).await;
+    session.end(now(), reason, &service.switchboard).await;
 }

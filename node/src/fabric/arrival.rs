@@ -1,12 +1,13 @@
 //! Frames that other nodes sent.
 
+use entente_fabric_core::way::MAX_HOPS;
 use entente_home_core::{DeliveryId, Input, SessionEndReason};
 use entente_xmpp_core::jid::{BareJid, Jid};
 
 use super::inbox::Item;
 use super::receipts::ReceiptBatch;
 use super::shard::shard_of_delivery;
-use super::switchboard::{MAX_HOPS, Place, ShardLanes, Switchboard};
+use super::switchboard::{Place, ShardLanes, Switchboard};
 use super::wire::WireFrame;
 
 impl Switchboard {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use entente_cluster::MembershipHandle;
 use entente_cluster::forward::{CallRefusal, HealthReport, Inbound, Lost, MeshHandler};
-use entente_cluster::{ClusterView, NodeId, Standing};
+use entente_cluster::{ClusterView, NodeId};
+use entente_fabric_core::way;
 use entente_home_core::Input;
 use entente_store::Store;
 use futures_util::future::BoxFuture;
@@ -13,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::everywhere;
 use super::receipts::ReceiptBatch;
-use super::switchboard::{Switchboard, homes_of};
+use super::switchboard::Switchboard;
 use super::wire::WireFrame;
 
 /// Takes what the mesh brings until it stops.
@@ -35,7 +36,7 @@ pub(crate) async fn frames(switchboard: Arc<Switchboard>, mut inbound: mpsc::Rec
 }
 
 /// Tells the shards of edge nodes that died or came back as another process, and asks for sessions
-/// when the homes have changed.
+/// that this node may have let go of.
 pub(crate) async fn lost_edges(
     switchboard: Arc<Switchboard>,
     mut view: watch::Receiver<Arc<ClusterView>>,
@@ -43,7 +44,7 @@ pub(crate) async fn lost_edges(
     let mut before = view.borrow_and_update().clone();
     while view.changed().await.is_ok() {
         let now = view.borrow_and_update().clone();
-        for (edge, epoch) in lost(&before, &now) {
+        for (edge, epoch) in way::lost_edges(&before, &now) {
             tracing::info!(node = %edge, generation = epoch, "an edge node is gone: its sessions end");
             for shard in switchboard.shards() {
                 let _stopping = shard
@@ -55,27 +56,9 @@ pub(crate) async fn lost_edges(
                     .await;
             }
         }
-        // Homes have changed, so users have moved, and this node or others may have let go of some.
-        if homes_of(&before) != homes_of(&now) {
-            switchboard.ask_for_sessions();
-        }
+        switchboard.ask_for_sessions(&before, &now);
         before = now;
     }
-}
-
-/// Nodes of `before` that are down or gone in `now`, or run with another generation.
-fn lost(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
-    before
-        .members
-        .iter()
-        .filter(|old| old.id != now.local && old.standing != Standing::Down)
-        .filter(|old| {
-            now.member(&old.id).is_none_or(|new| {
-                new.standing == Standing::Down || new.generation != old.generation
-            })
-        })
-        .map(|old| (Arc::from(old.id.as_str()), old.generation))
-        .collect()
 }
 
 /// What the mesh tells the node.

@@ -18,7 +18,8 @@ pub(crate) mod switchboard;
 pub(crate) mod wire;
 
 pub(crate) use connections::{ConnectionHandle, Connections};
+pub(crate) use entente_fabric_core::outbound::OutboundItem;
 pub(crate) use everywhere::everywhere;
 pub(crate) use inbox::Item;
 pub(crate) use receipts::ReceiptBatch;
-pub(crate) use switchboard::{OutboundItem, OutboundSink, SipPart, Switchboard, Unplaced};
+pub(crate) use switchboard::{OutboundSink, SipPart, Switchboard, Unplaced};

@@ -1,6 +1,7 @@
 //! Receipts on their way to holders, collected over one batch of work and sent together.
 
-use entente_home_core::{EnvelopeId, SessionKey};
+use entente_fabric_core::way::{self, HolderSeqs};
+use entente_home_core::EnvelopeId;
 
 use super::switchboard::Switchboard;
 
@@ -10,19 +11,19 @@ const MAX_WAITING: usize = 65_536;
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct ReceiptBatch {
-    receipts: Vec<(SessionKey, Vec<u64>)>,
-    retries: Vec<(SessionKey, Vec<u64>)>,
+    receipts: Vec<HolderSeqs>,
+    retries: Vec<HolderSeqs>,
 }
 
 impl ReceiptBatch {
     /// The next holder took responsibility for `envelope`.
     pub(crate) fn receipt(&mut self, envelope: EnvelopeId) {
-        add(&mut self.receipts, envelope);
+        way::collect(&mut self.receipts, envelope);
     }
 
     /// `envelope` was not taken.
     pub(crate) fn retry(&mut self, envelope: EnvelopeId) {
-        add(&mut self.retries, envelope);
+        way::collect(&mut self.retries, envelope);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -39,18 +40,5 @@ impl ReceiptBatch {
             // A lost negative receipt costs time only: the holder's own deadline sends again.
             let _refused = switchboard.send_receipts(std::mem::take(&mut self.retries), true);
         }
-    }
-}
-
-fn add(list: &mut Vec<(SessionKey, Vec<u64>)>, envelope: EnvelopeId) {
-    // Batches have few holders, and mostly the last one again.
-    let found = list
-        .iter_mut()
-        .rev()
-        .take(32)
-        .find(|(holder, _)| holder.conn == envelope.holder.conn && *holder == envelope.holder);
-    match found {
-        Some((_, seqs)) => seqs.push(envelope.seq),
-        None => list.push((envelope.holder, vec![envelope.seq])),
     }
 }

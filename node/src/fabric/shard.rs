@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use entente_cluster::ClusterView;
+use entente_fabric_core::way::homes_of;
 use entente_home_core::{BindError, DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
 use tokio::sync::{mpsc, watch};
 
 use super::receipts::ReceiptBatch;
 use super::store_worker::StoreJob;
-use super::switchboard::{ShardLanes, Switchboard, homes_of};
+use super::switchboard::{ShardLanes, Switchboard};
 
 /// Room for what edges bring; they wait when it is full.
 const EDGE_LANE: usize = 1024;

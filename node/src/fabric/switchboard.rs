@@ -1,10 +1,13 @@
 //! The switchboard: by today's view, where does this go?
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 use std::sync::{Arc, OnceLock};
 
 use entente_cluster::forward::Mesh;
-use entente_cluster::{ClusterView, Fence, NodeId, Standing};
+use entente_cluster::{ClusterView, Fence, NodeId};
+use entente_fabric_core::outbound::OutboundItem;
+use entente_fabric_core::session::Homes;
+use entente_fabric_core::way::{self, Domain, HolderSeqs, Way};
 use entente_home_core::{
     DeliveryId, EndReason, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
 };
@@ -18,17 +21,6 @@ use super::inbox::Item;
 use super::receipts::ReceiptBatch;
 use super::wire::WireFrame;
 use crate::sip::frame::SipFrame;
-
-/// Forwardings after which a stanza goes back to its holder: two nodes whose views differ must not
-/// play ping-pong with it.
-pub(super) const MAX_HOPS: u32 = 4;
-
-/// A stanza for another domain.
-#[derive(Debug)]
-pub(crate) struct OutboundItem {
-    pub(crate) envelope: Option<EnvelopeId>,
-    pub(crate) stanza: Stanza,
-}
 
 /// Who sends to other domains. It takes everything: what it can't send, it answers.
 pub(crate) trait OutboundSink: Send + Sync {
@@ -74,18 +66,6 @@ pub(crate) struct Switchboard {
     mesh: OnceLock<Mesh>,
     outbound: OnceLock<Arc<dyn OutboundSink>>,
     sip: OnceLock<Arc<dyn SipPart>>,
-}
-
-/// Envelopes of one holder.
-type HolderSeqs = (SessionKey, Vec<u64>);
-
-/// Equal as long as the same lives of the same nodes are the homes.
-pub(crate) fn homes_of(view: &ClusterView) -> u64 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    for member in view.serving_homes() {
-        (&member.id, member.generation).hash(&mut hasher);
-    }
-    hasher.finish()
 }
 
 pub(super) enum Place {
@@ -150,9 +130,13 @@ impl Switchboard {
         self.domains.contains(domain)
     }
 
-    /// Stands for who the homes are by today's view, with their generations.
-    pub(crate) fn homes(&self) -> u64 {
-        homes_of(&self.view.borrow())
+    /// The homes by today's view, for a session of `user`.
+    pub(crate) fn homes(&self, user: &str) -> Homes {
+        let view = self.view.borrow();
+        Homes {
+            own: way::home(&view, user),
+            all: way::homes_of(&view),
+        }
     }
 
     /// Tells every session here that `home` wants to hear of those whose home it is.
@@ -162,27 +146,20 @@ impl Switchboard {
         }
     }
 
-    /// Asks all nodes for the sessions of this node's users.
-    pub(crate) fn ask_for_sessions(&self) {
-        let members = Arc::clone(&self.view.borrow().members);
-        for member in members
-            .iter()
-            .filter(|member| member.standing != Standing::Down)
-        {
-            if member.id == self.local {
-                self.resync(&self.local);
-            } else if self.try_mesh(&member.id, WireFrame::Resync).is_err() {
-                tracing::warn!(node = %member.id, "could not be asked for the sessions of our users");
+    /// Asks nodes for the sessions of this node's users, after a change of the view.
+    pub(crate) fn ask_for_sessions(&self, before: &ClusterView, now: &ClusterView) {
+        for node in way::to_ask_for_sessions(before, now) {
+            if *node == self.local {
+                self.resync(node);
+            } else if self.try_mesh(node, WireFrame::Resync).is_err() {
+                tracing::warn!(%node, "could not be asked for the sessions of our users");
             }
         }
     }
 
     /// The home of a user by today's view, with its generation: what a session registers with.
     pub(crate) fn home(&self, user: &str) -> Option<(NodeId, u64)> {
-        let view = self.view.borrow();
-        let id = view.home_of(user)?;
-        view.member(id)
-            .map(|member| (id.clone(), member.generation))
+        way::home(&self.view.borrow(), user)
     }
 
     /// A client's stanza, to the client's home. Waits for room.
@@ -238,10 +215,9 @@ impl Switchboard {
     pub(crate) async fn register(
         &self,
         session: SessionKey,
-        snapshot: SessionSnapshot,
+        snapshot: Box<SessionSnapshot>,
     ) -> Result<(), Unplaced> {
         let user = snapshot.full.to_bare();
-        let snapshot = Box::new(snapshot);
         let frame = WireFrame::Register { session, snapshot };
         self.to_home(user.as_str(), frame).await
     }
@@ -439,104 +415,62 @@ impl Switchboard {
             debug_assert!(false, "a routed stanza has an address");
             return;
         };
-        let refused = if self.is_local_domain(to.domain()) {
-            let user = to.to_bare();
-            self.route_to_user(&user, envelope.clone(), stanza, hops)
-        } else {
-            self.route_out(envelope.clone(), stanza, hops)
+        let domain = match &self.sip.get() {
+            _ if self.is_local_domain(to.domain()) => Domain::Ours,
+            Some(sip) if sip.takes(to.domain()) => Domain::Sip,
+            _ => Domain::Xmpp,
         };
-        if let (Err(Unplaced), Some(envelope)) = (refused, envelope) {
+        let held = envelope.clone();
+        if let (Err(Unplaced), Some(envelope)) = (self.go_on(envelope, stanza, domain, hops), held)
+        {
             batch.retry(envelope);
         }
     }
 
-    fn route_to_user(
+    fn go_on(
         &self,
-        user: &BareJid,
         envelope: Option<EnvelopeId>,
         stanza: Stanza,
+        domain: Domain,
         hops: u32,
     ) -> Result<(), Unplaced> {
-        match self.place(user.as_str()) {
-            Place::Here => self
-                .shard(user.as_str())
-                .inner
-                .try_send(Input::ToUser { envelope, stanza })
-                .map_err(|_| Unplaced),
-            Place::There(node) if hops < MAX_HOPS => self.try_mesh(
-                &node,
+        // The mesh has a lock of its own: the view's is not held across it.
+        let view = Arc::clone(&self.view.borrow());
+        let hops_then = hops + 1;
+        match way::onward(&view, &stanza, domain, hops) {
+            Way::Shard => {
+                let user = stanza.to().ok_or(Unplaced)?.to_bare();
+                let lane = &self.shard(user.as_str()).inner;
+                let input = Input::ToUser { envelope, stanza };
+                lane.try_send(input).map_err(|_| Unplaced)
+            }
+            Way::Home(node) => self.try_mesh(
+                node,
                 WireFrame::ToUser {
                     envelope,
                     stanza,
-                    hops: hops + 1,
+                    hops: hops_then,
                 },
             ),
-            _ => Err(Unplaced),
-        }
-    }
-
-    fn route_out(
-        &self,
-        envelope: Option<EnvelopeId>,
-        stanza: Stanza,
-        hops: u32,
-    ) -> Result<(), Unplaced> {
-        let (Some(from), Some(to)) = (stanza.from(), stanza.to()) else {
-            return Err(Unplaced);
-        };
-        if let Some(sip) = self.sip.get()
-            && sip.takes(to.domain())
-        {
-            return self.route_to_gateway(sip, envelope, stanza, hops);
-        }
-        let node = {
-            let view = self.view.borrow();
-            view.outbound_for(from.to_bare().as_str(), to.domain())
-                .cloned()
-        };
-        match node {
-            Some(node) if node == self.local || hops >= MAX_HOPS => {
-                self.outbound
-                    .get()
-                    .ok_or(Unplaced)?
-                    .submit(OutboundItem { envelope, stanza });
-                Ok(())
-            }
-            Some(node) => self.try_mesh(
-                &node,
+            Way::OutBy(node) => self.try_mesh(
+                node,
                 WireFrame::Outbound {
                     envelope,
                     stanza,
-                    hops: hops + 1,
+                    hops: hops_then,
                 },
             ),
-            None => Err(Unplaced),
-        }
-    }
-
-    /// A stanza for a SIP domain, to the gateway at its sender's home.
-    fn route_to_gateway(
-        &self,
-        sip: &Arc<dyn SipPart>,
-        envelope: Option<EnvelopeId>,
-        stanza: Stanza,
-        hops: u32,
-    ) -> Result<(), Unplaced> {
-        let sender = stanza.from().map(Jid::to_bare).ok_or(Unplaced)?;
-        match self.place(sender.as_str()) {
-            Place::Here => {
+            Way::Out => {
+                let outbound = self.outbound.get().ok_or(Unplaced)?;
+                outbound.submit(OutboundItem { envelope, stanza });
+                Ok(())
+            }
+            Way::Gateway => {
+                let sip = self.sip.get().ok_or(Unplaced)?;
                 sip.submit(OutboundItem { envelope, stanza });
                 Ok(())
             }
-            Place::There(node) if hops < MAX_HOPS => self.try_mesh(
-                &node,
-                WireFrame::Outbound {
-                    envelope,
-                    stanza,
-                    hops: hops + 1,
-                },
-            ),
-            _ => Err(Unplaced),
+            Way::Back => Err(Unplaced),
         }
     }
 
@@ -546,21 +480,16 @@ impl Switchboard {
         holders: Vec<(SessionKey, Vec<u64>)>,
         retry: bool,
     ) -> Vec<HolderSeqs> {
-        let mut elsewhere: Vec<(Arc<str>, Vec<HolderSeqs>)> = Vec::new();
+        let mut elsewhere = Vec::new();
         for (holder, seqs) in holders {
-            if self.connections.is_local(&holder) {
-                if let Some(inbox) = self.connections.get(&holder) {
-                    inbox.push_receipts(&seqs, retry);
-                }
-                continue;
-            }
-            match elsewhere.iter_mut().find(|(edge, _)| *edge == holder.edge) {
-                Some((_, list)) => list.push((holder, seqs)),
-                None => elsewhere.push((Arc::clone(&holder.edge), vec![(holder, seqs)])),
+            if !self.connections.is_local(&holder) {
+                elsewhere.push((holder, seqs));
+            } else if let Some(inbox) = self.connections.get(&holder) {
+                inbox.push_receipts(&seqs, retry);
             }
         }
         let mut refused = Vec::new();
-        for (edge, list) in elsewhere {
+        for (edge, list) in way::by_edge(elsewhere) {
             let frame = if retry {
                 WireFrame::Retry(list.clone())
             } else {
@@ -595,10 +524,10 @@ impl Switchboard {
 
     pub(super) fn place(&self, user: &str) -> Place {
         let view = self.view.borrow();
-        match view.home_of(user) {
-            Some(id) if *id == self.local => Place::Here,
-            Some(id) => Place::There(id.clone()),
-            None => Place::Nowhere,
+        match way::place(&view, user) {
+            way::Place::Here => Place::Here,
+            way::Place::There(id) => Place::There(id.clone()),
+            way::Place::Nowhere => Place::Nowhere,
         }
     }
 

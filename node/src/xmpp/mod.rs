@@ -19,7 +19,6 @@ mod failure;
 mod inbound;
 mod outbound;
 mod pair;
-mod queue;
 mod resolve;
 mod service;
 mod status;

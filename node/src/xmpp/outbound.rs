@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use entente_fabric_core::outbound::Waiting;
 use entente_xmpp_core::error::{StanzaCondition, StanzaError, StreamCondition, StreamError};
 use entente_xmpp_core::stream::{CloseReason, OutboundInput, OutboundOutput, Purpose};
 use rand::Rng;
@@ -13,7 +14,6 @@ use super::acceptance::{Acceptance, Notice, Ready};
 use super::connection::{self, Connection, Terms, method_name};
 use super::failure::ConnectFailure;
 use super::pair::Pair;
-use super::queue::Waiting;
 use super::service::XmppService;
 use crate::clock::{now, until};
 use crate::fabric::ReceiptBatch;

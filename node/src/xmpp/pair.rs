@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use bytes::Bytes;
+use entente_fabric_core::outbound::{OutboundQueue, Pushed, QueueBounds, Waiting};
 use entente_home_core::EnvelopeId;
 use tokio::sync::Notify;
 
-use super::queue::{OutboundQueue, Pushed, QueueBounds, Waiting};
 use super::status::StreamStatus;
 use crate::fabric::OutboundItem;
 
@@ -226,7 +226,7 @@ impl Pair {
                 oversized.push(too_large);
                 continue;
             }
-            let Some((token, stanza)) = inner.queue.next() else {
+            let Some((token, stanza)) = inner.queue.take_next() else {
                 break;
             };
             bytes = bytes.saturating_sub(stanza.len());

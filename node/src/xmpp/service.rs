@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Instant;
 
+use entente_fabric_core::outbound::QueueBounds;
 use entente_home_core::{EnvelopeId, HomeConfig};
 use entente_xmpp_core::dialback::DialbackSecret;
 use entente_xmpp_core::error::{StanzaCondition, StanzaError};
@@ -15,7 +16,6 @@ use tokio::sync::{Semaphore, watch};
 
 use super::inbound;
 use super::pair::{Offer, Pair};
-use super::queue::QueueBounds;
 use super::status::{InboundList, StreamStatus};
 use crate::clock::{now, wall_ms};
 use crate::config::{FederationPolicy, PeerTls, XmppConfig};

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 use std::time::Instant;
 
+use super::abroad::Arrival;
 use super::client::ClientEvent;
 use super::fault::Fault;
 use super::node::NodeEvent;
@@ -20,6 +21,8 @@ pub(crate) enum Event {
     /// The first message of this direction of a pipe arrives.
     Pipe(u64, Side),
     Store(StoreEvent),
+    /// A stanza arrives at the other organisation's server.
+    Abroad(Arrival),
     Fault(Fault),
 }
 

@@ -56,6 +56,16 @@ pub struct Totals {
     /// Messages that came first after a later one of the same sender, on another connection of a
     /// sender without acknowledgements.
     pub reordered: u64,
+    /// Messages that the other organisation's server got.
+    pub abroad: u64,
+    /// Copies beyond the first of these.
+    pub abroad_duplicates: u64,
+    /// Messages for it that came back as errors.
+    pub bounced: u64,
+    /// Errors beyond the first for a message.
+    pub bounced_again: u64,
+    /// Messages that came back as errors and that the server got all the same.
+    pub bounced_and_delivered: u64,
 }
 
 impl Totals {
@@ -67,6 +77,11 @@ impl Totals {
         self.duplicates += other.duplicates;
         self.client_duplicates += other.client_duplicates;
         self.reordered += other.reordered;
+        self.abroad += other.abroad;
+        self.abroad_duplicates += other.abroad_duplicates;
+        self.bounced += other.bounced;
+        self.bounced_again += other.bounced_again;
+        self.bounced_and_delivered += other.bounced_and_delivered;
     }
 }
 
@@ -76,7 +91,8 @@ impl fmt::Display for Totals {
         write!(
             f,
             "{} sent, {} acknowledged, {} delivered; twice: {} ({:.3} %), and {} ({:.3} %) that their \
-             clients sent again; {} late",
+             clients sent again; {} late; abroad {}, twice {} ({:.3} %), bounced {}, again {}, though \
+             delivered {}",
             self.sent,
             self.acked,
             self.delivered,
@@ -84,7 +100,13 @@ impl fmt::Display for Totals {
             share(self.duplicates),
             self.client_duplicates,
             share(self.client_duplicates),
-            self.reordered
+            self.reordered,
+            self.abroad,
+            self.abroad_duplicates,
+            100.0 * self.abroad_duplicates as f64 / self.abroad.max(1) as f64,
+            self.bounced,
+            self.bounced_again,
+            self.bounced_and_delivered,
         )
     }
 }
@@ -103,6 +125,12 @@ pub(crate) struct Checker {
     pub(crate) acked: BTreeSet<MessageId>,
     delivered: HashMap<MessageId, u32>,
     bounced: HashSet<MessageId>,
+    /// How often the other organisation's server got a message.
+    abroad: HashMap<MessageId, u32>,
+    /// How often the sender of a message for it was told that it can't have it.
+    errors: HashMap<MessageId, u32>,
+    /// Which life of a node has answered which envelope with an error.
+    answered: HashSet<((usize, u64), EnvelopeId)>,
     /// Clients with acknowledgements: what they did not get one for they send again, in order.
     sends_again: HashSet<usize>,
     seen: HashSet<(SessionKey, EnvelopeId)>,
@@ -145,8 +173,11 @@ impl Checker {
         self.bounced.insert(message);
     }
 
+    /// It came to its recipient, or, if that is another organisation's, to its server or back.
     pub(crate) fn is_delivered(&self, message: MessageId) -> bool {
         self.delivered.contains_key(&message)
+            || self.abroad.contains_key(&message)
+            || self.errors.contains_key(&message)
     }
 
     pub(crate) fn finish(&mut self) {
@@ -154,6 +185,15 @@ impl Checker {
         totals.sent = self.sent.len() as u64;
         totals.acked = self.acked.len() as u64;
         totals.delivered = self.delivered.len() as u64;
+        totals.abroad = self.abroad.len() as u64;
+        let extra = |counts: &HashMap<MessageId, u32>| -> u64 {
+            counts.values().map(|count| u64::from(count - 1)).sum()
+        };
+        totals.abroad_duplicates = extra(&self.abroad);
+        totals.bounced = self.errors.len() as u64;
+        totals.bounced_again = extra(&self.errors);
+        let both = |message: &&MessageId| self.abroad.contains_key(message);
+        totals.bounced_and_delivered = self.errors.keys().filter(both).count() as u64;
         for (message, count) in &self.delivered {
             let extra = u64::from(count - 1);
             if self.sent.get(message).is_some_and(|sent| *sent > 1) {
@@ -223,6 +263,46 @@ impl Stage {
         if envelope.seq < before {
             self.violated(format!(
                 "order: envelope {envelope} ({message}) came after number {before} to {session:?}"
+            ));
+        }
+    }
+
+    /// The other organisation's server has a message.
+    pub(crate) fn delivered_abroad(&mut self, message: MessageId, recipient: usize) {
+        let times = self.checker.abroad.entry(message).or_default();
+        *times += 1;
+        let first = *times == 1;
+        // Its users stand behind ours.
+        let pair = (message.client, usize::MAX - recipient);
+        let newest = self.checker.newest.entry(pair).or_default();
+        let late = first && message.number < *newest;
+        *newest = message.number.max(*newest);
+        self.note(format!("{message} comes to x{recipient} abroad"));
+        if late && self.checker.sends_again.contains(&message.client) {
+            self.violated(format!(
+                "order: {message} came after a later one to x{recipient} abroad"
+            ));
+        } else if late {
+            self.checker.totals.reordered += 1;
+        }
+    }
+
+    /// The sender of a message for the other organisation gets an error.
+    pub(crate) fn bounced_abroad(
+        &mut self,
+        life: (usize, u64),
+        envelope: Option<&EnvelopeId>,
+        message: MessageId,
+    ) {
+        *self.checker.errors.entry(message).or_default() += 1;
+        self.note(format!(
+            "{message} ({envelope:?}) is answered with an error"
+        ));
+        let Some(envelope) = envelope else { return };
+        if !self.checker.answered.insert((life, envelope.clone())) {
+            self.violated(format!(
+                "n{} answers {envelope} ({message}) with an error once more",
+                life.0
             ));
         }
     }

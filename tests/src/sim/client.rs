@@ -10,6 +10,7 @@ use entente_home_core::{DeliveryId, EnvelopeId, SessionKey};
 use entente_xmpp_core::jid::BareJid;
 use rand::Rng;
 
+use super::abroad::ABROAD;
 use super::agenda::Event;
 use super::node::{DOMAIN, NodeEvent};
 use super::stage::Stage;
@@ -46,6 +47,8 @@ pub(crate) enum Up {
         resource: String,
         acks: bool,
     },
+    /// The session of this number shall go on here (XEP-0198 section 5); the client has these.
+    Resume(u64, Vec<DeliveryId>),
     Stanza(Bytes, Option<MessageId>),
     Acked(Vec<DeliveryId>),
     Ping,
@@ -63,7 +66,10 @@ pub(crate) enum Down {
         token: Option<DeliveryId>,
         news: Option<(MessageId, EnvelopeId)>,
     },
-    Handled(usize),
+    Handled(Vec<MessageId>),
+    /// The session goes on; these of its messages were taken over.
+    Resumed(Vec<MessageId>),
+    NotResumed,
     Pong,
     Closed,
 }
@@ -91,6 +97,8 @@ enum State {
 const MOST_PENDING: usize = 40;
 /// A node that says nothing for so long is left.
 const PATIENCE: Duration = Duration::from_secs(8);
+/// Users of the other organisation.
+const STRANGERS: usize = 3;
 const KEEP_ALIVE: Duration = Duration::from_secs(2);
 
 /// See the module.
@@ -107,13 +115,15 @@ pub(crate) struct Client {
     pub(crate) node: usize,
     life: u64,
     key: Option<SessionKey>,
+    /// The session that the client asks for on its present connection.
+    resuming: bool,
+    /// All that came in the session.
+    received: Vec<DeliveryId>,
     last_up: Instant,
     heard: Instant,
     next: u32,
     /// Sent, and not acknowledged on any connection, oldest first.
     pending: VecDeque<(MessageId, Bytes)>,
-    /// What was sent on the present connection and not acknowledged.
-    outstanding: VecDeque<Option<MessageId>>,
     to_ack: Vec<DeliveryId>,
     ack_armed: bool,
     /// It sends no more new messages.
@@ -144,11 +154,12 @@ impl Client {
             node: 0,
             life: 0,
             key: None,
+            resuming: false,
+            received: Vec::new(),
             last_up: stage.now,
             heard: stage.now,
             next: 0,
             pending: VecDeque::new(),
-            outstanding: VecDeque::new(),
             to_ack: Vec::new(),
             ack_armed: false,
             silent: false,
@@ -177,6 +188,7 @@ impl Client {
             self.up(stage, Up::Bye);
             self.state = State::Away;
         }
+        self.key = None;
     }
 
     /// Wants to be online again.
@@ -240,7 +252,17 @@ impl Client {
         if !self.wanted || self.state != State::Away {
             return;
         }
-        let node = stage.rng.random_range(0..stage.lives.len());
+        let known = self.key.as_ref().filter(|_| {
+            let life = stage.lives[self.node];
+            self.acks && life.up && life.life == self.life
+        });
+        let resume = known
+            .map(|key| key.conn)
+            .filter(|_| stage.rng.random_bool(0.7));
+        let node = match resume {
+            Some(_) => self.node,
+            None => stage.rng.random_range(0..stage.lives.len()),
+        };
         if !stage.lives[node].up {
             return self.connect_in(stage, 50, 300);
         }
@@ -250,17 +272,36 @@ impl Client {
         self.state = State::Binding;
         self.heard = stage.now;
         self.last_up = stage.now;
-        self.outstanding.clear();
         self.to_ack.clear();
         self.ack_armed = false;
+        self.resuming = resume.is_some();
+        match resume {
+            Some(session) => {
+                let has = self.received.clone();
+                self.up(stage, Up::Resume(session, has));
+            }
+            None => self.bind(stage),
+        }
+        self.later(stage, KEEP_ALIVE, ClientEvent::KeepAlive(self.connection));
+    }
+
+    fn bind(&mut self, stage: &mut Stage) {
         self.key = None;
+        self.received.clear();
         let connect = Up::Connect {
             user: self.user.clone(),
             resource: format!("r{}", self.index),
             acks: self.acks,
         };
         self.up(stage, connect);
-        self.later(stage, KEEP_ALIVE, ClientEvent::KeepAlive(self.connection));
+    }
+
+    /// The connection breaks; both ends notice some time.
+    pub(crate) fn break_off(&mut self, stage: &mut Stage) {
+        if self.state != State::Away {
+            self.up(stage, Up::Gone);
+            self.lost(stage);
+        }
     }
 
     fn lost(&mut self, stage: &mut Stage) {
@@ -284,17 +325,26 @@ impl Client {
                 self.key = Some(key);
                 self.state = State::Online;
                 let presence = Bytes::from_static(b"<presence/>");
-                self.outstanding.push_back(None);
                 self.up(stage, Up::Stanza(presence, None));
-                for (message, bytes) in self.pending.clone() {
-                    self.give(stage, message, bytes);
-                }
+                self.give_again(stage);
+            }
+            Down::Resumed(handled) => {
+                stage.note(format!("client {} is back at n{}", self.index, self.node));
+                self.resuming = false;
+                self.state = State::Online;
+                self.handled(&handled);
+                self.give_again(stage);
+            }
+            Down::NotResumed => {
+                self.resuming = false;
+                self.bind(stage);
             }
             Down::Stanza { token, news } => {
                 if let (Some((message, envelope)), Some(key)) = (news, self.key.clone()) {
                     stage.delivered(self.index, &key, &envelope, message);
                 }
                 if let Some(token) = token {
+                    self.received.push(token);
                     self.to_ack.push(token);
                     if !std::mem::replace(&mut self.ack_armed, true) {
                         // Some are slow enough for the home to make sure of the message itself.
@@ -307,14 +357,24 @@ impl Client {
                     }
                 }
             }
-            Down::Handled(count) => {
-                for message in self.outstanding.drain(..count.min(self.outstanding.len())) {
-                    self.pending
-                        .retain(|(pending, _)| Some(*pending) != message);
-                }
-            }
+            Down::Handled(messages) => self.handled(&messages),
             Down::Pong => {}
-            Down::Closed => self.lost(stage),
+            Down::Closed => {
+                self.key = None;
+                self.lost(stage);
+            }
+        }
+    }
+
+    fn handled(&mut self, messages: &[MessageId]) {
+        self.pending
+            .retain(|(pending, _)| !messages.contains(pending));
+    }
+
+    /// Says what nobody has acknowledged.
+    fn give_again(&mut self, stage: &mut Stage) {
+        for (message, bytes) in self.pending.clone() {
+            self.give(stage, message, bytes);
         }
     }
 
@@ -337,7 +397,12 @@ impl Client {
             client: self.index,
             number: self.next,
         };
-        let to = user(to);
+        let to = if stage.rng.random_bool(0.2) {
+            let stranger = stage.rng.random_range(0..STRANGERS);
+            BareJid::new(&format!("x{stranger}@{ABROAD}")).expect("a fine address")
+        } else {
+            user(to)
+        };
         let bytes = Bytes::from(format!(
             "<message type='chat' to='{to}' id='{message}'><body>hi</body></message>"
         ));
@@ -349,7 +414,6 @@ impl Client {
 
     fn give(&mut self, stage: &mut Stage, message: MessageId, bytes: Bytes) {
         stage.checker.sent(message);
-        self.outstanding.push_back(Some(message));
         self.up(stage, Up::Stanza(bytes, Some(message)));
     }
 

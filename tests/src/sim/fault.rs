@@ -29,6 +29,12 @@ pub(crate) enum Fault {
     Drain(usize),
     Away(usize),
     Back(usize),
+    /// A client's connection breaks, and its node hears of it.
+    Break(usize),
+    /// The other organisation's server is there, or not.
+    Abroad(bool),
+    /// All streams to it break.
+    BreakAbroad,
     /// Everything that is still broken is repaired.
     HealAll,
     /// No new messages.
@@ -97,6 +103,7 @@ pub(crate) fn plan(rng: &mut StdRng, kind: u64, nodes: usize, clients: usize) ->
     };
     let end = planner.faults_of(kind);
     planner.absences(clients);
+    planner.abroad();
     let heal = end + 500;
     for (at, fault) in [
         (heal, Fault::HealAll),
@@ -305,9 +312,27 @@ impl Planner<'_> {
         end
     }
 
-    /// Some clients are offline for a while.
+    /// The other organisation's server goes now and then.
+    fn abroad(&mut self) {
+        for _ in 0..self.between(0, 2) {
+            let at = self.between(5_000, 40_000);
+            self.add(at, Fault::BreakAbroad);
+        }
+        if self.rng.random_bool(0.3) {
+            let at = self.between(5_000, 30_000);
+            let back = at + self.between(100, 15_000);
+            self.add(at, Fault::Abroad(false));
+            self.add(back, Fault::Abroad(true));
+        }
+    }
+
+    /// Some clients are offline for a while, and some lose their connections.
     fn absences(&mut self, clients: usize) {
         for client in 0..clients {
+            for _ in 0..self.between(0, 2) {
+                let at = self.between(5_000, 40_000);
+                self.add(at, Fault::Break(client));
+            }
             if self.rng.random_bool(0.3) {
                 let at = self.between(5_000, 25_000);
                 let back = at + self.between(1_000, 20_000);

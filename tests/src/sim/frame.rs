@@ -1,6 +1,7 @@
 //! What nodes tell each other over the mesh.
 
 use bytes::Bytes;
+use entente_cluster::NodeId;
 use entente_home_core::{
     BindError, DeliveryId, EndReason, EnvelopeId, SessionEndReason, SessionKey, SessionSnapshot,
 };
@@ -30,6 +31,11 @@ pub(crate) enum Frame {
         envelope: Option<EnvelopeId>,
         stanza: Stanza,
     },
+    Outbound {
+        envelope: Option<EnvelopeId>,
+        stanza: Stanza,
+        hops: u32,
+    },
     Receipts(Receipts),
     Retry(Receipts),
     Bind {
@@ -48,7 +54,7 @@ pub(crate) enum Frame {
     },
     /// This home may not know your sessions of its users: make them known again.
     Resync {
-        home: usize,
+        home: NodeId,
     },
     SessionEnded {
         session: SessionKey,
@@ -89,6 +95,10 @@ impl Frames {
                 self.decode(bytes),
                 Frame::FromClient { .. }
                     | Frame::ToUser {
+                        envelope: Some(_),
+                        ..
+                    }
+                    | Frame::Outbound {
                         envelope: Some(_),
                         ..
                     }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entente_cluster::home::key_hash;
-use entente_cluster::{ClusterView, NodeId, Standing};
+use entente_cluster::{ClusterView, NodeId};
 use entente_dns_publisher::{Publication, PublicationInput, ScheduleConfig};
+use entente_fabric_core::way;
 use entente_home_core::{
     BindError, DeliveryId, EnvelopeId, HomeConfig, HomeShard, Input, Output, Software,
 };
 use entente_xmpp_core::jid::BareJid;
 use rand::Rng;
 
+use super::abroad::{Outbound, StreamEvent};
 use super::client::Up;
 use super::frame::{Frame, Receipts};
 use super::gossip::{INTERVAL, Rumours};
@@ -76,6 +78,7 @@ pub(crate) enum NodeEvent {
         client: usize,
         message: Up,
     },
+    Abroad(StreamEvent),
     Drain,
     /// The drain's next step.
     Stopping(Instant),
@@ -121,6 +124,7 @@ pub(crate) struct Node {
     lease_started: Instant,
     pub(crate) receipts: Receipts,
     pub(crate) retries: Receipts,
+    pub(crate) outbound: Outbound,
     /// The members as they were last put into the trace.
     last_noted: String,
     /// It has said that it leaves and may be stopped.
@@ -188,6 +192,7 @@ impl Node {
             lease_started: now,
             receipts: Vec::new(),
             retries: Vec::new(),
+            outbound: Outbound::new(),
             last_noted: String::new(),
             left: false,
         };
@@ -276,6 +281,7 @@ impl Node {
                 client,
                 message,
             } => self.client_says(stage, connection, client, message),
+            NodeEvent::Abroad(event) => self.abroad(stage, event),
             NodeEvent::Drain => {
                 self.membership.intent.draining = true;
                 self.judge(stage);
@@ -398,7 +404,7 @@ impl Node {
             }
             Follower::LostEdges => {
                 let before = std::mem::replace(&mut self.edges_before, Arc::clone(&view));
-                for (edge, epoch) in lost(&before, &view) {
+                for (edge, epoch) in way::lost_edges(&before, &view) {
                     stage.note(format!("n{}: edge {edge}/{epoch} is lost", self.index));
                     for lanes in &mut self.lanes {
                         lanes.inner.push_back(Input::EdgeLost {
@@ -443,7 +449,8 @@ impl Node {
 
     fn stopping(&mut self, stage: &mut Stage, since: Instant) {
         let patience = stage.now - since;
-        let waiting = (!self.connections.is_empty() && patience < Duration::from_secs(5))
+        let waiting = ((!self.connections.is_empty() || !self.outbound.is_empty())
+            && patience < Duration::from_secs(5))
             || (!self.mesh.is_flushed() && patience < Duration::from_secs(7));
         if waiting {
             stage.at(
@@ -629,6 +636,10 @@ impl Node {
                         envelope: Some(envelope),
                         ..
                     }
+                    | Frame::Outbound {
+                        envelope: Some(envelope),
+                        ..
+                    }
                     | Frame::FromClient { envelope, .. } => self.retry(envelope),
                     _ => {}
                 }
@@ -639,19 +650,4 @@ impl Node {
             self.membership.report_health(node, ok);
         }
     }
-}
-
-/// Nodes of `before` that are down or gone in `now`, or run with another generation.
-fn lost(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
-    before
-        .members
-        .iter()
-        .filter(|old| old.id != now.local && old.standing != Standing::Down)
-        .filter(|old| {
-            now.member(&old.id).is_none_or(|new| {
-                new.standing == Standing::Down || new.generation != old.generation
-            })
-        })
-        .map(|old| (Arc::from(old.id.as_str()), old.generation))
-        .collect()
 }

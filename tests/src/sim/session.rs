@@ -1,28 +1,31 @@
-//! A client's connection at its edge node: binding, custody, deliveries, the way to the home. The
-//! same rules as the program's.
+//! A client's connection at its edge node: binding, the real session, resumption, acknowledgements.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use entente_cluster::NodeId;
-use entente_cluster::custody::{Custody, CustodyLimits, Resend};
+use entente_fabric_core::session::{EdgeSession, Homes, SessionLimits, Step};
+use entente_fabric_core::way;
 use entente_home_core::{
-    BindError, Deliveries, DeliveryId, EndReason, EnvelopeId, Limits, SessionEndReason, SessionKey,
-    SessionMirror,
+    BindError, DeliveryId, EndReason, EnvelopeId, Limits, SessionEndReason, SessionKey,
 };
 use entente_xmpp_core::jid::{BareJid, FullJid};
 use entente_xmpp_core::stanza::Stanza;
 
 use super::agenda::Event;
 use super::client::{ClientEvent, Down, MessageId, Up};
-use super::membership::node_index;
 use super::node::{Node, NodeEvent};
 use super::stage::Stage;
 
 const UNPLACED_PAUSE: Duration = Duration::from_millis(100);
 const FENCE_PAUSE: Duration = Duration::from_millis(250);
 const BIND_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a session waits for its client to come back.
+const RESUMPTION: Duration = Duration::from_secs(30);
+/// How long a session that is handed over waits for receipts: what is still on its way would be sent
+/// a second time.
+const HANDOVER: Duration = Duration::from_secs(1);
 
 /// One thing for a connection.
 #[derive(Debug)]
@@ -36,23 +39,29 @@ pub(crate) enum Item {
     Retry(u64),
     BindResult(Result<FullJid, BindError>),
     End(EndReason),
+    /// This home may have forgotten its users' sessions.
+    Resync(NodeId),
     Shutdown,
 }
 
+/// Given to a client that acknowledges, and not acknowledged.
+struct Unacked {
+    delivery: Option<DeliveryId>,
+    news: Option<(MessageId, EnvelopeId)>,
+}
+
 struct Session {
-    full: FullJid,
-    mirror: SessionMirror,
-    custody: Custody<SessionKey>,
-    /// What was accepted and not yet acknowledged, by number.
+    core: EdgeSession,
+    /// What was accepted and not yet acknowledged, in the client's order.
     accepted: VecDeque<Option<(MessageId, EnvelopeId)>>,
-    home: Option<(NodeId, u64)>,
-    /// All homes, when it last gave everything again: recipients may have moved too.
-    homes: Vec<(NodeId, u64)>,
-    retry_home: Option<Instant>,
-    deliveries: Deliveries,
-    /// Written to a client that acks, and not acked.
-    unacked: VecDeque<DeliveryId>,
+    /// What was acknowledged: a client that comes back may not have heard of the last of it.
+    told: Vec<MessageId>,
+    unacked: VecDeque<Unacked>,
     ask_fence: Option<Instant>,
+    /// Its client is gone; it may come back until then.
+    parked: Option<Instant>,
+    /// The connection that asks for it, and until when receipts are waited for.
+    claim: Option<(u64, Instant)>,
 }
 
 enum State {
@@ -77,6 +86,8 @@ pub(crate) struct Connection {
     woken: bool,
     timer: Option<Instant>,
     last_down: Instant,
+    /// The client's connection: another one than the session's number after a resumption.
+    line: u64,
 }
 
 impl Connection {
@@ -84,7 +95,7 @@ impl Connection {
     pub(crate) fn custody(&self) -> Option<(usize, Option<Instant>)> {
         match &self.state {
             State::Binding { .. } => None,
-            State::Bound(session) => Some((session.custody.waiting(), session.custody.oldest())),
+            State::Bound(session) => Some((session.core.waiting(), None)),
         }
     }
 
@@ -96,8 +107,18 @@ impl Connection {
         let delay = stage.micros(500, 10_000);
         let at = (stage.now + delay).max(self.last_down);
         self.last_down = at;
-        let event = ClientEvent::Down(self.key.conn, message);
+        let event = ClientEvent::Down(self.line, message);
         stage.agenda.add(at, Event::Client(self.client, event));
+    }
+}
+
+impl Session {
+    /// The client has these.
+    fn acked(&mut self, ids: &[DeliveryId]) {
+        for id in ids {
+            self.unacked.retain(|unacked| unacked.delivery != Some(*id));
+            self.core.delivered(*id);
+        }
     }
 }
 
@@ -156,6 +177,7 @@ impl Node {
                     woken: false,
                     timer: None,
                     last_down: stage.now,
+                    line: connection,
                 };
                 if !self.open {
                     return new.tell(stage, Down::Closed);
@@ -163,23 +185,110 @@ impl Node {
                 self.connections.insert(connection, new);
                 self.session_timer(stage, connection);
             }
-            Up::Stanza(bytes, message) => self.accept(stage, connection, bytes, message),
+            Up::Resume(session, ids) => self.resume(stage, connection, client, session, ids),
+            Up::Stanza(bytes, message) => {
+                self.accept(stage, self.line(connection), bytes, message);
+            }
             Up::Acked(ids) => {
-                if let Some(State::Bound(session)) = self.state(connection) {
-                    for id in ids {
-                        session.unacked.retain(|unacked| *unacked != id);
-                        session.deliveries.delivered(id);
-                    }
-                    self.settle(stage, connection);
+                let id = self.line(connection);
+                if let Some(session) = self.bound(id) {
+                    session.acked(&ids);
+                    self.settle(stage, id);
                 }
             }
             Up::Ping => {
-                if let Some(connection) = self.connections.get_mut(&connection) {
+                let id = self.line(connection);
+                if let Some(connection) = self.connections.get_mut(&id) {
                     connection.tell(stage, Down::Pong);
                 }
             }
-            Up::Gone => self.end(stage, connection, SessionEndReason::Lost),
-            Up::Bye => self.end(stage, connection, SessionEndReason::Closed),
+            Up::Gone => {
+                let id = self.line(connection);
+                let until = stage.now + RESUMPTION;
+                match self.connections.get_mut(&id) {
+                    Some(Connection {
+                        acks: true,
+                        state: State::Bound(session),
+                        ..
+                    }) => session.parked = Some(until),
+                    Some(_) => return self.end(stage, id, SessionEndReason::Lost),
+                    None => {}
+                }
+                self.arm_session(stage, id);
+            }
+            Up::Bye => self.end(stage, self.line(connection), SessionEndReason::Closed),
+        }
+    }
+
+    /// The session that speaks on this connection: 0 for none.
+    fn line(&self, connection: u64) -> u64 {
+        let mut all = self.connections.iter();
+        all.find(|(_, known)| known.line == connection)
+            .map_or(0, |(id, _)| *id)
+    }
+
+    /// A client wants its session back, and says what it had on it.
+    fn resume(
+        &mut self,
+        stage: &mut Stage,
+        connection: u64,
+        client: usize,
+        session: u64,
+        ids: Vec<DeliveryId>,
+    ) {
+        let until = stage.now + HANDOVER;
+        match self.connections.get_mut(&session) {
+            Some(Connection {
+                state: State::Bound(session),
+                ..
+            }) => {
+                session.parked.get_or_insert(until + RESUMPTION);
+                session.claim = Some((connection, until));
+                session.acked(&ids);
+                let id = session.core.key().conn;
+                self.settle(stage, id);
+            }
+            _ => {
+                let event = ClientEvent::Down(connection, Down::NotResumed);
+                let after = stage.micros(500, 10_000);
+                stage
+                    .agenda
+                    .add(stage.now + after, Event::Client(client, event));
+            }
+        }
+    }
+
+    /// The session goes to the connection that asks for it, unless receipts are on their way.
+    fn hand_over(&mut self, stage: &mut Stage, id: u64) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let State::Bound(session) = &mut connection.state else {
+            return;
+        };
+        let Some((line, until)) = session.claim else {
+            return;
+        };
+        if session.core.waiting() > 0 && stage.now < until {
+            return;
+        }
+        (session.claim, session.parked) = (None, None);
+        session.core.resumed();
+        session.accepted.clear();
+        let again: Vec<_> = session
+            .unacked
+            .iter()
+            .map(|unacked| Down::Stanza {
+                token: unacked.delivery,
+                news: unacked.news.clone(),
+            })
+            .collect();
+        let told = session.told.clone();
+        connection.line = line;
+        connection.last_down = stage.now;
+        connection.tell(stage, Down::Resumed(told));
+        for stanza in again {
+            connection.tell(stage, stanza);
         }
     }
 
@@ -189,12 +298,9 @@ impl Node {
             .map(|connection| &mut connection.state)
     }
 
-    fn bound(&mut self, connection: u64) -> Option<(&mut Session, SessionKey, BareJid)> {
-        let connection = self.connections.get_mut(&connection)?;
-        match &mut connection.state {
-            State::Bound(session) => {
-                Some((session, connection.key.clone(), connection.user.clone()))
-            }
+    fn bound(&mut self, connection: u64) -> Option<&mut Session> {
+        match self.state(connection)? {
+            State::Bound(session) => Some(session),
             State::Binding { .. } => None,
         }
     }
@@ -207,38 +313,22 @@ impl Node {
         message: Option<MessageId>,
     ) {
         let now = stage.now;
-        let Some((session, key, user)) = self.bound(connection) else {
+        let Some(session) = self.bound(connection) else {
             return;
         };
         let stanza = Stanza::parse(bytes)
             .expect("clients send good stanzas")
-            .restamped(Some(session.full.as_jid()), None);
-        session.mirror.client_sent(&stanza);
-        let chain = stanza.message_type().map(|_| {
-            let to = stanza.to().map_or(user.as_str(), |to| to.bare_str());
-            to.to_owned()
-        });
-        let accepted = session.custody.accept_chained(
-            now,
-            user.as_str(),
-            chain.as_deref(),
-            stanza.bytes().clone(),
-        );
-        let Ok(accepted) = accepted else {
+            .restamped(Some(session.core.full().as_jid()), None);
+        let Ok(accepted) = session.core.accept(now, &stanza) else {
             return stage.violated("a client has overfilled its custody".to_owned());
         };
-        let envelope = EnvelopeId {
-            holder: key,
-            seq: accepted.seq,
-            after: accepted.after,
-        };
-        let entry = message.map(|message| (message, envelope.clone()));
+        let entry = message.map(|message| (message, accepted.envelope.clone()));
         session.accepted.push_back(entry);
         if let Some(message) = message {
-            stage.checker.accepted(envelope.clone(), message);
+            stage.checker.accepted(accepted.envelope.clone(), message);
         }
         if accepted.send {
-            self.give_home(stage, connection, accepted.seq, accepted.after, stanza);
+            self.give_home(stage, connection, accepted.envelope, stanza);
         }
         self.arm_session(stage, connection);
     }
@@ -247,29 +337,46 @@ impl Node {
         &mut self,
         stage: &mut Stage,
         connection: u64,
-        seq: u64,
-        after: Option<u64>,
+        envelope: EnvelopeId,
         stanza: Stanza,
     ) {
-        let Some((_, key, user)) = self.bound(connection) else {
+        let Some(session) = self.bound(connection) else {
             return;
         };
-        let envelope = EnvelopeId {
-            holder: key.clone(),
-            seq,
-            after,
-        };
+        let (key, user) = (session.core.key().clone(), session.core.user().clone());
+        let seq = envelope.seq;
         let sent = self.give_to_home(stage, key, envelope, stanza, &user);
         let now = stage.now;
-        if !sent && let Some((session, _, _)) = self.bound(connection) {
-            session.custody.retry(now, seq);
+        if !sent && let Some(session) = self.bound(connection) {
+            session.core.refused(now, seq);
         }
     }
 
-    fn give_again(&mut self, stage: &mut Stage, connection: u64, again: Vec<Resend>) {
-        for resend in again {
-            let stanza = Stanza::parse(resend.payload).expect("it was parsed before");
-            self.give_home(stage, connection, resend.seq, resend.after, stanza);
+    /// What the session wants to be done.
+    fn carry_out(&mut self, stage: &mut Stage, id: u64) {
+        while let Some(session) = self.bound(id)
+            && let Some(step) = session.core.poll_step()
+        {
+            let (key, user) = (session.core.key().clone(), session.core.user().clone());
+            match step {
+                Step::Give { envelope, stanza } => self.give_home(stage, id, envelope, stanza),
+                Step::Register(snapshot) => {
+                    let placed = self.register(stage, key, *snapshot);
+                    let now = stage.now;
+                    if let Some(session) = self.bound(id) {
+                        session.core.registered(now, placed);
+                    }
+                }
+                Step::Report { ids, failed } => self.report(stage, key, &user, ids, failed),
+            }
+        }
+    }
+
+    fn homes_for(&self, user: &str) -> Homes {
+        let view = &self.membership.view;
+        Homes {
+            own: way::home(view, user),
+            all: way::homes_of(view),
         }
     }
 
@@ -294,7 +401,7 @@ impl Node {
                     },
                 ) => {
                     if !session
-                        .deliveries
+                        .core
                         .is_new(now, delivery, envelope.as_ref(), &stanza)
                     {
                         continue;
@@ -305,41 +412,49 @@ impl Node {
                         stanza.id().and_then(|id| MessageId::parse(&id))
                     };
                     let token = delivery.filter(|_| connection.acks);
-                    if let Some(token) = token {
-                        session.unacked.push_back(token);
-                    }
                     let news = message.zip(envelope);
+                    if connection.acks && (token.is_some() || news.is_some()) {
+                        session.unacked.push_back(Unacked {
+                            delivery,
+                            news: news.clone(),
+                        });
+                    }
+                    if session.parked.is_some() {
+                        continue;
+                    }
                     if !connection.acks {
                         if let Some((message, envelope)) = &news {
                             let client = connection.client;
                             stage.delivered(client, &connection.key, envelope, *message);
                         }
                         if let Some(delivery) = delivery {
-                            session.deliveries.delivered(delivery);
+                            session.core.delivered(delivery);
                         }
                     }
                     let news = news.filter(|_| connection.acks);
                     connection.tell(stage, Down::Stanza { token, news });
                 }
                 (State::Bound(session), Item::Receipt(seq)) => {
-                    session.custody.receipt(seq);
+                    session.core.receipt(seq);
                 }
                 (State::Bound(session), Item::Retry(seq)) => {
-                    session.custody.retry(now, seq);
+                    session.core.retry(now, seq);
                 }
+                (State::Bound(session), Item::Resync(home)) => session.core.resync(now, &home),
                 (State::Binding { home, .. }, Item::BindResult(Ok(full))) => {
-                    let limits = CustodyLimits::default();
+                    let bounds = SessionLimits {
+                        custody_stanzas: 1024,
+                        repeat_window: Limits::default().repeat_window,
+                    };
+                    let key = connection.key.clone();
                     let session = Session {
-                        mirror: SessionMirror::new(full.clone(), 500),
-                        full,
-                        custody: Custody::new(connection.key.clone(), limits),
+                        core: EdgeSession::new(key, full, bounds, home.take()),
                         accepted: VecDeque::new(),
-                        home: home.take(),
-                        homes: Vec::new(),
-                        retry_home: None,
-                        deliveries: Deliveries::new(Limits::default().repeat_window),
+                        told: Vec::new(),
                         unacked: VecDeque::new(),
                         ask_fence: None,
+                        parked: None,
+                        claim: None,
                     };
                     connection.state = State::Bound(Box::new(session));
                     let key = connection.key.clone();
@@ -360,7 +475,7 @@ impl Node {
                 (State::Bound(_), Item::BindResult(_))
                 | (
                     State::Binding { .. },
-                    Item::Deliver { .. } | Item::Receipt(_) | Item::Retry(_),
+                    Item::Deliver { .. } | Item::Receipt(_) | Item::Retry(_) | Item::Resync(_),
                 ) => {}
             }
         }
@@ -378,87 +493,52 @@ impl Node {
         let State::Bound(session) = &mut connection.state else {
             return self.arm_session(stage, id);
         };
+        let mut told = None;
         if may_ack {
             session.ask_fence = None;
-            let handled = session.custody.handled() as usize;
+            let handled = session.core.handled() as usize;
             if handled > 0 {
                 let messages: Vec<_> = session.accepted.drain(..handled).flatten().collect();
                 if connection.acks {
+                    let ids: Vec<_> = messages.iter().map(|(message, _)| *message).collect();
+                    session.told.extend(&ids);
                     stage.acknowledged(index, &messages);
-                    connection.tell(stage, Down::Handled(handled));
+                    told = Some(Down::Handled(ids));
                 }
             }
         } else {
-            let waits = session.custody.waiting() > 0 || session.ask_fence.is_some();
+            let waits = session.core.waiting() > 0 || session.ask_fence.is_some();
             session.ask_fence = waits.then(|| now + FENCE_PAUSE);
         }
-        self.report_deliveries(stage, id);
-        self.arm_session(stage, id);
-    }
-
-    fn report_deliveries(&mut self, stage: &mut Stage, id: u64) {
-        let Some((session, key, user)) = self.bound(id) else {
-            return;
-        };
-        let (delivered, failed) = session.deliveries.take_reports();
-        for (ids, failed) in [(delivered, false), (failed, true)] {
-            if !ids.is_empty() {
-                self.report(stage, key.clone(), &user, ids, failed);
-            }
+        session.core.report();
+        if let Some(told) = told {
+            connection.tell(stage, told);
         }
+        self.carry_out(stage, id);
+        self.hand_over(stage, id);
+        self.arm_session(stage, id);
     }
 
     /// The view changed: does the user have another home?
     pub(crate) fn session_follows(&mut self, stage: &mut Stage, id: u64) {
         let now = stage.now;
-        let Some((session, key, user)) = self.bound(id) else {
+        let Some(session) = self.bound(id) else {
             return;
         };
-        session.retry_home = None;
-        let known = session.home.clone();
-        let snapshot = session.mirror.snapshot().clone();
-        let known_homes = session.homes.clone();
-        let home = self.home(user.as_str());
-        let homes = self.homes();
-        if home == known && home.is_some() {
-            if homes != known_homes
-                && let Some((session, _, _)) = self.bound(id)
-            {
-                session.homes = homes;
-                let again = session.custody.view_changed(now, |_| true);
-                self.give_again(stage, id, again);
-                self.arm_session(stage, id);
-            }
-            return;
+        let user = session.core.user().clone();
+        let homes = self.homes_for(user.as_str());
+        if let Some(session) = self.bound(id) {
+            session.core.follow(now, homes);
         }
-        let registered = home.is_some() && self.register(stage, key, snapshot);
-        let Some((session, _, _)) = self.bound(id) else {
-            return;
-        };
-        if registered {
-            session.home = home;
-            session.homes = homes;
-            let again = session.custody.view_changed(now, |_| true);
-            self.give_again(stage, id, again);
-        } else {
-            session.retry_home = Some(now + UNPLACED_PAUSE);
-        }
+        self.carry_out(stage, id);
         self.arm_session(stage, id);
     }
 
     /// A home asks for the sessions of its users.
-    pub(crate) fn resync(&mut self, stage: &mut Stage, home: usize) {
-        let ids: Vec<u64> = self.connections.keys().copied().collect();
-        for id in ids {
-            if let Some((session, _, _)) = self.bound(id)
-                && session
-                    .home
-                    .as_ref()
-                    .is_some_and(|(known, _)| node_index(known.as_str()) == home)
-            {
-                session.home = None;
-                self.session_follows(stage, id);
-            }
+    pub(crate) fn resync(&mut self, stage: &mut Stage, home: &NodeId) {
+        let keys: Vec<SessionKey> = self.connections.values().map(|c| c.key.clone()).collect();
+        for key in keys {
+            self.push_item(stage, &key, Item::Resync(home.clone()));
         }
     }
 
@@ -481,14 +561,15 @@ impl Node {
                 }
             }
             State::Bound(session) => {
-                let look = session.retry_home.is_some_and(|at| at <= now);
-                if look {
-                    self.session_follows(stage, id);
+                if session.parked.is_some_and(|until| until <= now) {
+                    return self.end(stage, id, SessionEndReason::Lost);
                 }
-                if let Some((session, _, _)) = self.bound(id) {
-                    let again = session.custody.overdue(now);
-                    self.give_again(stage, id, again);
+                let user = session.core.user().clone();
+                let homes = self.homes_for(user.as_str());
+                if let Some(session) = self.bound(id) {
+                    session.core.timeout(now, || homes);
                 }
+                self.carry_out(stage, id);
                 self.settle(stage, id);
             }
         }
@@ -525,9 +606,10 @@ impl Node {
                 deadline, again, ..
             } => Some(*deadline.min(again)),
             State::Bound(session) => [
-                session.custody.poll_timeout(),
-                session.retry_home,
+                session.core.poll_timeout(),
                 session.ask_fence,
+                session.parked,
+                session.claim.map(|(_, until)| until),
             ]
             .into_iter()
             .flatten()
@@ -551,7 +633,9 @@ impl Node {
         let inbox = std::mem::take(&mut connection.inbox);
         if let State::Bound(session) = &mut connection.state {
             for unacked in std::mem::take(&mut session.unacked) {
-                session.deliveries.failed(unacked);
+                if let Some(delivery) = unacked.delivery {
+                    session.core.failed(delivery);
+                }
             }
             for item in inbox {
                 if let Item::Deliver {
@@ -559,12 +643,12 @@ impl Node {
                     ..
                 } = item
                 {
-                    session.deliveries.failed(delivery);
+                    session.core.failed(delivery);
                 }
             }
-            let full = session.full.clone();
-            let key = connection.key.clone();
-            self.report_deliveries(stage, id);
+            session.core.report();
+            let (key, full) = (session.core.key().clone(), session.core.full().clone());
+            self.carry_out(stage, id);
             self.session_ended(stage, key, full, reason);
         }
         self.connections.remove(&id);

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::abroad::Abroad;
 use super::agenda::{Agenda, Event};
 use super::checker::Checker;
 use super::frame::Frames;
@@ -42,6 +43,7 @@ pub(crate) struct Stage {
     pub(crate) network: Network,
     pub(crate) pipes: Pipes,
     pub(crate) store: StoreModel,
+    pub(crate) abroad: Abroad,
     pub(crate) frames: Frames,
     pub(crate) checker: Checker,
     pub(crate) trace: Trace,
@@ -65,6 +67,7 @@ impl Stage {
             network: Network::new(nodes),
             pipes: Pipes::default(),
             store: StoreModel::new(nodes),
+            abroad: Abroad::new(),
             frames: Frames::default(),
             checker: Checker::new(std::env::var_os("SIM_STOP_AT_DUPLICATES").is_some()),
             trace: Trace::default(),

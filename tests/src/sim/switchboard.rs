@@ -1,8 +1,10 @@
-//! The node's switchboard: by today's view, where does this go? The same decisions as the program's.
+//! The node's switchboard: carries out what the real `way` decides.
 
 use std::sync::Arc;
 
-use entente_cluster::{ClusterView, NodeId, Standing};
+use entente_cluster::{ClusterView, NodeId};
+use entente_fabric_core::outbound::OutboundItem;
+use entente_fabric_core::way::{self, Domain, MAX_HOPS, Way};
 use entente_home_core::{
     DeliveryId, EnvelopeId, Input, Output, SessionEndReason, SessionKey, SessionSnapshot,
 };
@@ -12,12 +14,9 @@ use entente_xmpp_core::stanza::Stanza;
 use super::client::MessageId;
 use super::frame::{Frame, Receipts};
 use super::membership::node_index;
-use super::node::Node;
+use super::node::{DOMAIN, Node};
 use super::session::Item;
 use super::stage::Stage;
-
-/// Forwardings after which a stanza goes back to its holder.
-const MAX_HOPS: u32 = 4;
 
 enum Place {
     Here,
@@ -27,18 +26,16 @@ enum Place {
 
 impl Node {
     fn place(&self, user: &str) -> Place {
-        match self.membership.view.home_of(user) {
-            Some(id) if *id == self.id => Place::Here,
-            Some(id) => Place::There(node_index(id.as_str())),
-            None => Place::Nowhere,
+        match way::place(&self.membership.view, user) {
+            way::Place::Here => Place::Here,
+            way::Place::There(id) => Place::There(node_index(id.as_str())),
+            way::Place::Nowhere => Place::Nowhere,
         }
     }
 
     /// A user's home and its generation.
     pub(crate) fn home(&self, user: &str) -> Option<(NodeId, u64)> {
-        let view = &self.membership.view;
-        let id = view.home_of(user)?;
-        Some((id.clone(), view.member(id)?.generation))
+        way::home(&self.membership.view, user)
     }
 
     /// All homes with their generations.
@@ -52,13 +49,13 @@ impl Node {
         self.wake_shards(stage);
     }
 
-    fn queue_for_inner_lane(&mut self, stage: &mut Stage, user: &str, input: Input) {
+    pub(crate) fn queue_for_inner_lane(&mut self, stage: &mut Stage, user: &str, input: Input) {
         let shard = self.shard_of(user);
         self.lanes[shard].inner.push_back(input);
         self.wake_shards(stage);
     }
 
-    fn send(&mut self, stage: &mut Stage, to: usize, frame: Frame) -> bool {
+    pub(crate) fn send(&mut self, stage: &mut Stage, to: usize, frame: Frame) -> bool {
         self.mesh.try_send(stage, to, frame)
     }
 
@@ -249,7 +246,18 @@ impl Node {
                 session, result, ..
             } => {
                 if self.is_local(&session) {
-                    self.push_item(stage, &session, Item::BindResult(result));
+                    let full = result.clone();
+                    if !self.push_item(stage, &session, Item::BindResult(result))
+                        && let Ok(full) = full
+                    {
+                        // The client gave up before the answer.
+                        let reason = SessionEndReason::Lost;
+                        return Some(Input::SessionEnded {
+                            session,
+                            full,
+                            reason,
+                        });
+                    }
                 } else {
                     let to = node_index(&session.edge);
                     self.send(stage, to, Frame::BindResult { session, result });
@@ -276,7 +284,7 @@ impl Node {
             }
             Output::Receipt { envelope } => {
                 stage.receipted(self.index, &envelope);
-                add(&mut self.receipts, envelope);
+                self.receipt(envelope);
                 None
             }
             Output::Retry { envelope } => {
@@ -287,8 +295,12 @@ impl Node {
         }
     }
 
+    pub(crate) fn receipt(&mut self, envelope: EnvelopeId) {
+        way::collect(&mut self.receipts, envelope);
+    }
+
     pub(crate) fn retry(&mut self, envelope: EnvelopeId) {
-        add(&mut self.retries, envelope);
+        way::collect(&mut self.retries, envelope);
     }
 
     /// Sends a stanza on by its `to`.
@@ -299,29 +311,45 @@ impl Node {
         stanza: Stanza,
         hops: u32,
     ) {
-        let Some(user) = stanza.to().map(Jid::to_bare) else {
-            return;
+        let Some(to) = stanza.to() else { return };
+        let user = to.to_bare();
+        let domain = if to.domain() == DOMAIN {
+            Domain::Ours
+        } else {
+            Domain::Xmpp
         };
-        let taken = match self.place(user.as_str()) {
-            Place::Here => {
-                let input = Input::ToUser {
-                    envelope: envelope.clone(),
-                    stanza,
-                };
+        let view = Arc::clone(&self.membership.view);
+        let held = envelope.clone();
+        let hops_then = hops + 1;
+        let taken = match way::onward(&view, &stanza, domain, hops) {
+            Way::Shard => {
+                let input = Input::ToUser { envelope, stanza };
                 self.queue_for_inner_lane(stage, user.as_str(), input);
                 true
             }
-            Place::There(node) if hops < MAX_HOPS => {
+            Way::Home(node) => {
                 let frame = Frame::ToUser {
-                    envelope: envelope.clone(),
+                    envelope,
                     stanza,
-                    hops: hops + 1,
+                    hops: hops_then,
                 };
-                self.send(stage, node, frame)
+                self.send(stage, node_index(node.as_str()), frame)
             }
-            _ => false,
+            Way::OutBy(node) => {
+                let frame = Frame::Outbound {
+                    envelope,
+                    stanza,
+                    hops: hops_then,
+                };
+                self.send(stage, node_index(node.as_str()), frame)
+            }
+            Way::Out => {
+                self.submit(stage, OutboundItem { envelope, stanza });
+                true
+            }
+            Way::Gateway | Way::Back => false,
         };
-        if let (false, Some(envelope)) = (taken, envelope) {
+        if let (false, Some(envelope)) = (taken, held) {
             self.retry(envelope);
         }
     }
@@ -376,6 +404,11 @@ impl Node {
                     self.route(stage, envelope, stanza, hops);
                 }
             }
+            Frame::Outbound {
+                envelope,
+                stanza,
+                hops,
+            } => self.route(stage, envelope, stanza, hops),
             Frame::ToSession {
                 session,
                 delivery,
@@ -411,7 +444,12 @@ impl Node {
                 self.queue_for_edge_lane(stage, &text, input);
             }
             Frame::BindResult { session, result } => {
-                self.push_item(stage, &session, Item::BindResult(result));
+                let full = result.clone();
+                if !self.push_item(stage, &session, Item::BindResult(result))
+                    && let Ok(full) = full
+                {
+                    self.session_ended(stage, session, full, SessionEndReason::Lost);
+                }
             }
             Frame::Register { session, snapshot } => {
                 let user = snapshot.full.to_bare();
@@ -421,7 +459,7 @@ impl Node {
                 };
                 self.queue_for_edge_lane(stage, user.as_str(), input);
             }
-            Frame::Resync { home } => self.resync(stage, home),
+            Frame::Resync { home } => self.resync(stage, &home),
             Frame::SessionEnded {
                 session,
                 full,
@@ -471,30 +509,20 @@ impl Node {
         self.wake_shards(stage);
     }
 
-    /// Asks edges for their sessions of this home's users: all of them when the homes have changed
-    /// (users that were released may be this node's again, and no edge saw a change), and one that
-    /// was down here and is up again as the same process (its sessions were ended, and it may not
-    /// have noticed).
+    /// Asks edges for their sessions of this home's users.
     pub(crate) fn ask_for_sessions(
         &mut self,
         stage: &mut Stage,
         before: &ClusterView,
         now: &ClusterView,
     ) {
-        let all = homes(before) != homes(now);
-        let home = self.index;
-        for member in now.members.iter() {
-            let was_down = before
-                .member(&member.id)
-                .is_none_or(|old| old.standing == Standing::Down);
-            if member.standing == Standing::Down || !(all || was_down) {
-                continue;
-            }
-            if member.id == self.id {
-                self.resync(stage, home);
+        let home = self.id.clone();
+        for node in way::to_ask_for_sessions(before, now) {
+            if *node == self.id {
+                self.resync(stage, &home);
             } else {
-                let to = node_index(member.id.as_str());
-                self.send(stage, to, Frame::Resync { home });
+                let home = home.clone();
+                self.send(stage, node_index(node.as_str()), Frame::Resync { home });
             }
         }
     }
@@ -508,25 +536,22 @@ impl Node {
     }
 
     fn send_receipts(&mut self, stage: &mut Stage, holders: Receipts, retry: bool) {
-        let mut elsewhere: Vec<(Arc<str>, Receipts)> = Vec::new();
+        let mut elsewhere = Vec::new();
         for (holder, seqs) in holders {
-            if self.is_local(&holder) {
-                for seq in seqs {
-                    let item = if retry {
-                        Item::Retry(seq)
-                    } else {
-                        Item::Receipt(seq)
-                    };
-                    self.push_item(stage, &holder, item);
-                }
+            if !self.is_local(&holder) {
+                elsewhere.push((holder, seqs));
                 continue;
             }
-            match elsewhere.iter_mut().find(|(edge, _)| *edge == holder.edge) {
-                Some((_, list)) => list.push((holder, seqs)),
-                None => elsewhere.push((Arc::clone(&holder.edge), vec![(holder, seqs)])),
+            for seq in seqs {
+                let item = if retry {
+                    Item::Retry(seq)
+                } else {
+                    Item::Receipt(seq)
+                };
+                self.push_item(stage, &holder, item);
             }
         }
-        for (edge, list) in elsewhere {
+        for (edge, list) in way::by_edge(elsewhere) {
             let frame = if retry {
                 Frame::Retry(list)
             } else {
@@ -579,14 +604,4 @@ fn homes(view: &ClusterView) -> Vec<(NodeId, u64)> {
     view.serving_homes()
         .map(|member| (member.id.clone(), member.generation))
         .collect()
-}
-
-fn add(list: &mut Receipts, envelope: EnvelopeId) {
-    match list
-        .iter_mut()
-        .find(|(holder, _)| *holder == envelope.holder)
-    {
-        Some((_, seqs)) => seqs.push(envelope.seq),
-        None => list.push((envelope.holder, vec![envelope.seq])),
-    }
 }

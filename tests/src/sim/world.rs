@@ -136,6 +136,7 @@ impl World {
                 }
                 self.stage.store_event(event);
             }
+            Event::Abroad(arrival) => self.stage.arrives_abroad(arrival),
             Event::Fault(fault) => self.fault(fault),
         }
     }
@@ -228,6 +229,9 @@ impl World {
             }
             Fault::Away(client) => self.clients[client].go_away(&mut self.stage),
             Fault::Back(client) => self.clients[client].come_back(&mut self.stage),
+            Fault::Break(client) => self.clients[client].break_off(&mut self.stage),
+            Fault::Abroad(up) => self.stage.abroad_is(up),
+            Fault::BreakAbroad => self.stage.break_abroad(),
             Fault::HealAll => self.heal(),
             Fault::Silence => {
                 for client in &mut self.clients {
@@ -264,6 +268,7 @@ impl World {
         self.stage.network.heal();
         self.stage.store.latency = QUICK;
         self.stage.store.stalled = false;
+        self.stage.abroad_is(true);
         for node in 0..self.nodes.len() {
             self.wake(node);
             self.start(node);
