@@ -302,7 +302,7 @@ mod tests {
             }
         }
         let mut withdrawn = Vec::new();
-        let even = |frame: &Bytes| frame.len() % 2 == 0;
+        let even = |frame: &Bytes| frame.len().is_multiple_of(2);
         outbox.withdraw(even, |frame| withdrawn.push(frame.len()));
         assert_eq!(withdrawn, [6, 8]);
         assert_eq!(take_lost(false), [7]);

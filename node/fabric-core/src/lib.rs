@@ -4,6 +4,8 @@
 //!
 //! The node's shells carry it out; the simulation of clusters runs the same code on virtual time.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 pub mod outbound;
 pub mod session;
 pub mod way;

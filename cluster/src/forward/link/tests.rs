@@ -123,7 +123,7 @@ fn after_a_long_break_perishable_frames_are_given_back_and_the_numbers_go_on() {
         sender.attach(7, true, receiver.received());
         assert_eq!(sender.mended(now + Duration::from_millis(millis)), lapsed);
         assert!(!sender.mended(now + Duration::from_secs(9)), "said once");
-        let even = |frame: &Bytes| lapsed && number(frame) % 2 == 0;
+        let even = |frame: &Bytes| lapsed && number(frame).is_multiple_of(2);
         let back: Vec<u64> = sender.withdraw(even).iter().map(number).collect();
         let mut taken = Vec::new();
         while let Some(batch) = sender.next_batch() {
