@@ -108,6 +108,12 @@ pub fn homes_of(view: &ClusterView) -> u64 {
     hasher.finish()
 }
 
+/// Whether nothing can be sent to the sessions at this node now.
+pub fn is_down(view: &ClusterView, edge: &str) -> bool {
+    let member = view.members.iter().find(|m| m.id.as_str() == edge);
+    member.is_none_or(|member| member.standing == Standing::Down)
+}
+
 /// Nodes of `before` that are down or gone in `now`, or run with another generation: the sessions at
 /// these lives of them are over.
 pub fn lost_edges(before: &ClusterView, now: &ClusterView) -> Vec<(Arc<str>, u64)> {
@@ -250,6 +256,7 @@ mod tests {
         };
         let up = view(&[("a", Serving), ("b", Serving), ("c", EdgeOnly)]);
         let down = view(&[("a", Serving), ("b", Serving), ("c", Down)]);
+        assert!(is_down(&down, "c") && is_down(&up, "d") && !is_down(&up, "c"));
         assert_eq!(lost_edges(&up, &down), [("c".into(), 1)]);
         assert!(lost_edges(&down, &up).is_empty());
         assert!(names(to_ask_for_sessions(&up, &down)).is_empty());

@@ -321,7 +321,11 @@ impl Mailbox {
                 stranded |= self.lose(desk, user, at, session, others);
             }
         }
-        if stranded && self.flood.is_none() && others.first() == Some(session) {
+        let to_others = |flood: &Flood| flood.session != *session;
+        if stranded
+            && !self.flood.as_ref().is_some_and(to_others)
+            && others.first() == Some(session)
+        {
             // It would fail there again at once, and again: its edge node may be on its way out.
             self.pause_flood(desk, user, session);
         }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use entente_cluster::ClusterView;
-use entente_fabric_core::way::homes_of;
+use entente_fabric_core::way::{self, homes_of};
 use entente_home_core::{BindError, DeliveryId, HomeConfig, HomeShard, Input, Output, StoreAnswer};
 use tokio::sync::{mpsc, watch};
 
@@ -156,7 +156,10 @@ impl ShardDriver {
                 self.batch.retry(envelope.clone());
                 false
             }
-            Input::Register { snapshot, .. } => view.is_home(snapshot.full.bare_str()),
+            // What is for an edge that is down here would be refused; it is asked when it is up again.
+            Input::Register { session, snapshot } => {
+                view.is_home(snapshot.full.bare_str()) && !way::is_down(view, &session.edge)
+            }
             Input::Bind {
                 session,
                 user,

@@ -571,7 +571,9 @@ impl Node {
             return None;
         }
         match input {
-            Input::Register { snapshot, .. } if !view.is_home(snapshot.full.to_bare().as_str()) => {
+            Input::Register { session, snapshot }
+                if !view.is_home(snapshot.full.bare_str()) || way::is_down(view, &session.edge) =>
+            {
                 None
             }
             Input::Bind {

@@ -287,3 +287,30 @@ fn a_late_report_of_a_lost_session_spares_the_next_one_a_second_copy() {
     world.give(home, report);
     assert_eq!(kept(&world), 0);
 }
+
+/// Its edge node takes nothing for it: each try would fail at once, as fast as the store reads.
+#[test]
+fn a_flood_to_a_session_that_cannot_be_reached_pauses() {
+    let mut world = World::new();
+    for n in 0..60 {
+        world.peer_sends(&chat(n));
+    }
+    let juliet = world.bind("juliet@x", "1");
+    world.holds_acks(&juliet);
+    world.store.slow = true;
+    world.send(&juliet, "<presence/>");
+    assert!(world.store_answers(), "the first page");
+    assert_eq!(bodies(&world.got(&juliet)).len(), 50);
+    let failed = Input::DeliveryFailed {
+        session: juliet.clone(),
+        ids: world.clients[&juliet].unacked.clone(),
+    };
+    let home = world.home("juliet@x");
+    world.give(home, failed);
+    while world.store_answers() {}
+    assert!(world.got(&juliet).is_empty(), "it waits a moment");
+    world.wait(Duration::from_millis(200));
+    while world.store_answers() {}
+    let rest = bodies(&world.got(&juliet));
+    assert_eq!((rest.len(), rest[0].as_str()), (10, "50"));
+}
