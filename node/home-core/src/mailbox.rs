@@ -412,7 +412,14 @@ impl Mailbox {
             return false;
         }
         match pending.on_loss {
-            OnLoss::Store => pending.copy = Copy::Queued,
+            OnLoss::Store => {
+                // Those before it wait for acks that may never come; the store must not have it first.
+                for earlier in self.pending.iter_mut().take(at + 1) {
+                    if earlier.copy == Copy::None && earlier.on_loss == OnLoss::Store {
+                        earlier.copy = Copy::Queued;
+                    }
+                }
+            }
             // Marked here, dropped in `after_loss`.
             OnLoss::Drop | OnLoss::Bounce => pending.acked = true,
         }

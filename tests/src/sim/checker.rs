@@ -275,7 +275,9 @@ impl Stage {
         // Its users stand behind ours.
         let pair = (message.client, usize::MAX - recipient);
         let newest = self.checker.newest.entry(pair).or_default();
-        let late = first && message.number < *newest;
+        // What came back as an error and is said again is said later.
+        let again = self.checker.errors.contains_key(&message);
+        let late = first && !again && message.number < *newest;
         *newest = message.number.max(*newest);
         self.note(format!("{message} comes to x{recipient} abroad"));
         if late && self.checker.sends_again.contains(&message.client) {

@@ -314,3 +314,24 @@ fn a_flood_to_a_session_that_cannot_be_reached_pauses() {
     let rest = bodies(&world.got(&juliet));
     assert_eq!((rest.len(), rest[0].as_str()), (10, "50"));
 }
+
+/// The way to the session's edge node closes between two messages.
+#[test]
+fn what_cannot_be_delivered_is_stored_behind_what_was_delivered_and_not_acknowledged() {
+    let mut world = World::new();
+    let juliet = world.online("juliet@x", "1");
+    world.holds_acks(&juliet);
+    for n in 0..3 {
+        world.peer_sends(&chat(n));
+    }
+    assert_eq!(kept(&world), 0);
+    let failed = Input::DeliveryFailed {
+        session: juliet.clone(),
+        ids: world.clients[&juliet].unacked[2..].to_vec(),
+    };
+    let home = world.home("juliet@x");
+    world.give(home, failed);
+    world.end(&juliet);
+    let next = world.online("juliet@x", "1");
+    assert_eq!(bodies(&world.got(&next)), ["0", "1", "2"]);
+}
