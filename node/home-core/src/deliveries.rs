@@ -8,6 +8,8 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
 
+use hashbrown::HashMap;
+
 use entente_xmpp_core::stanza::Stanza;
 
 use crate::contract::{DeliveryId, EnvelopeId};
@@ -19,17 +21,10 @@ const RECENT: usize = 512;
 #[derive(Debug)]
 struct Recent {
     envelope: EnvelopeId,
+    print: Option<Fingerprint>,
     delivery: DeliveryId,
     at: Instant,
     acked: bool,
-}
-
-/// Hashes of envelopes and fingerprints stand apart, close together: every delivery looks through
-/// all of them.
-#[derive(Debug)]
-struct Names {
-    envelopes: VecDeque<u64>,
-    prints: VecDeque<Option<Fingerprint>>,
 }
 
 /// See the module. Takes no memory on the heap before the first delivery.
@@ -39,8 +34,12 @@ pub struct Deliveries {
     hasher: RandomState,
     /// For how long a repeat on another connection is recognised; zero for never.
     window: Duration,
-    names: Names,
     recent: VecDeque<Recent>,
+    /// How many were remembered and forgotten: the number of the oldest in `recent`.
+    first: u64,
+    /// The numbers of the last deliveries by the hash of their envelope, and by their fingerprint.
+    by_envelope: HashMap<u64, u64>,
+    by_print: HashMap<Fingerprint, u64>,
     /// A second delivery of something still unacked: first id, second id.
     aliases: Vec<(DeliveryId, DeliveryId)>,
     delivered: Vec<DeliveryId>,
@@ -53,11 +52,10 @@ impl Deliveries {
         Self {
             hasher: RandomState::new(),
             window,
-            names: Names {
-                envelopes: VecDeque::new(),
-                prints: VecDeque::new(),
-            },
             recent: VecDeque::new(),
+            first: 0,
+            by_envelope: HashMap::new(),
+            by_print: HashMap::new(),
             aliases: Vec::new(),
             delivered: Vec::new(),
             failed: Vec::new(),
@@ -81,8 +79,8 @@ impl Deliveries {
             .then(|| Fingerprint::of(self.hasher.hash_one(0), stanza))
             .flatten();
         let known = self
-            .by_envelope(name, envelope)
-            .or_else(|| self.by_print(now, print?, envelope));
+            .same_envelope(name, envelope)
+            .or_else(|| self.same_message(now, print?, envelope));
         match known.map(|at| &self.recent[at]) {
             Some(recent) if recent.acked => self.delivered.push(delivery),
             Some(recent) if recent.delivery != delivery => {
@@ -90,19 +88,16 @@ impl Deliveries {
             }
             Some(_) => {}
             None => {
-                if self.recent.len() == RECENT {
-                    self.recent.pop_front();
-                    self.names.envelopes.pop_front();
-                    self.names.prints.pop_front();
-                }
-                self.names.envelopes.push_back(name);
-                self.names.prints.push_back(print);
-                self.recent.push_back(Recent {
-                    envelope: envelope.clone(),
-                    delivery,
-                    at: now,
-                    acked: false,
-                });
+                self.remember(
+                    name,
+                    Recent {
+                        envelope: envelope.clone(),
+                        print,
+                        delivery,
+                        at: now,
+                        acked: false,
+                    },
+                );
                 return true;
             }
         }
@@ -135,22 +130,53 @@ impl Deliveries {
         )
     }
 
-    fn by_envelope(&self, name: u64, envelope: &EnvelopeId) -> Option<usize> {
-        let at = self.names.envelopes.iter().rposition(|n| *n == name)?;
+    fn remember(&mut self, name: u64, recent: Recent) {
+        if self.recent.len() == RECENT {
+            self.forget_oldest();
+        }
+        let number = self.first + self.recent.len() as u64;
+        self.by_envelope.insert(name, number);
+        if let Some(print) = recent.print {
+            self.by_print.insert(print, number);
+        }
+        self.recent.push_back(recent);
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(oldest) = self.recent.pop_front() else {
+            return;
+        };
+        let name = self.hasher.hash_one(&oldest.envelope);
+        // A later delivery may have taken its place in the indexes.
+        if self.by_envelope.get(&name) == Some(&self.first) {
+            self.by_envelope.remove(&name);
+        }
+        if let Some(print) = oldest.print
+            && self.by_print.get(&print) == Some(&self.first)
+        {
+            self.by_print.remove(&print);
+        }
+        self.first += 1;
+    }
+
+    fn same_envelope(&self, name: u64, envelope: &EnvelopeId) -> Option<usize> {
+        let at = (self.by_envelope.get(&name)? - self.first) as usize;
         (self.recent[at].envelope == *envelope).then_some(at)
     }
 
-    /// The same message from another connection, lately.
-    fn by_print(&self, now: Instant, print: Fingerprint, envelope: &EnvelopeId) -> Option<usize> {
-        let mut same = self.names.prints.iter().enumerate().rev();
-        same.find(|(at, known)| {
-            **known == Some(print) && {
-                let recent = &self.recent[*at];
-                recent.envelope.holder != envelope.holder
-                    && now.saturating_duration_since(recent.at) <= self.window
-            }
-        })
-        .map(|(at, _)| at)
+    /// The same message from another connection, lately. The last one with this fingerprint tells: an
+    /// earlier one of another connection would have made the last one a repeat, or is too old.
+    fn same_message(
+        &self,
+        now: Instant,
+        print: Fingerprint,
+        envelope: &EnvelopeId,
+    ) -> Option<usize> {
+        let at = (self.by_print.get(&print)? - self.first) as usize;
+        let recent = &self.recent[at];
+        let other = recent.envelope.holder != envelope.holder;
+        let lately = now.saturating_duration_since(recent.at) <= self.window;
+        (other && lately).then_some(at)
     }
 }
 
