@@ -34,6 +34,7 @@ mod health;
 mod identity;
 mod inbox;
 mod limits;
+mod line;
 pub mod link;
 mod listener;
 mod outbox;

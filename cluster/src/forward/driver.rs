@@ -1,12 +1,11 @@
-//! Keeps the link to one peer up: connects, resumes, writes what is queued, reads the
-//! acknowledgements.
+//! Keeps the link to one peer up: connects, resumes, reads the acknowledgements. What is queued the
+//! connection takes itself ([`Line`]).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use entente_proto::mesh::v1::{LinkAck, LinkBatch, link_ack};
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use entente_proto::mesh::v1::{LinkAck, link_ack};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::{Status, Streaming};
 use tracing::{debug, info, warn};
@@ -15,6 +14,7 @@ use super::backoff::Backoff;
 use super::dial::{causes, dial};
 use super::fault::LinkFault;
 use super::handler::Lost;
+use super::line::{Line, Turn};
 use super::link::{Attached, LinkSender};
 use super::peer::{self, Peer};
 use super::{Context, now, wire};
@@ -30,12 +30,12 @@ pub(super) struct Target {
     pub(super) up: bool,
 }
 
-/// The async loop around a [`LinkSender`].
+/// The async loop around the sending end of a link.
 pub(super) struct LinkDriver {
     context: Arc<Context>,
     peer: Arc<Peer>,
     target: watch::Receiver<Target>,
-    sender: LinkSender,
+    line: Arc<Line>,
     backoff: Backoff,
 }
 
@@ -51,8 +51,9 @@ enum Ended {
 }
 
 struct Connection {
-    batches: mpsc::Sender<LinkBatch>,
     acks: Streaming<LinkAck>,
+    /// Held as long as the connection takes frames.
+    _turn: Turn,
 }
 
 impl LinkDriver {
@@ -61,13 +62,15 @@ impl LinkDriver {
         peer: Arc<Peer>,
         target: watch::Receiver<Target>,
     ) -> Self {
-        let sender = LinkSender::new(context.next_epoch(), context.limits.link.clone());
+        let limits = &context.limits.link;
+        let sender = LinkSender::new(context.next_epoch(), limits.clone());
+        let line = Line::new(Arc::clone(&peer), sender, limits.clone());
         let backoff = Backoff::new(context.limits.backoff_min, context.limits.backoff_max);
         Self {
             context,
             peer,
             target,
-            sender,
+            line,
             backoff,
         }
     }
@@ -112,7 +115,7 @@ impl LinkDriver {
             }
         } else if outbox.is_outdated() {
             // The link may have met the new life before the view told of it.
-            if self.sender.callee().is_some_and(|g| g >= target.generation) {
+            if self.callee().is_some_and(|g| g >= target.generation) {
                 outbox.keep_outdated();
             } else {
                 self.give_back(false).await;
@@ -154,22 +157,16 @@ impl LinkDriver {
         let channel = dial(context, &peer.id, target.addr)
             .await
             .map_err(Ended::Fault)?;
-        // One place only: while it is taken, frames gather for the next batch.
-        let (batches, outgoing) = mpsc::channel(1);
         let hello = wire::hello(
             &context.local,
             context.generation,
-            self.sender.epoch(),
+            self.line.with(|sender| sender.epoch()),
             &peer.id,
         );
-        // The channel is new and has room.
-        let _ = batches.try_send(hello);
+        let (mut turn, batches) = self.line.connect(hello);
         let greet = async {
             let mut client = peer::client(channel.clone(), context);
-            let mut acks = client
-                .link(ReceiverStream::new(outgoing))
-                .await?
-                .into_inner();
+            let mut acks = client.link(batches).await?.into_inner();
             let first = acks.message().await?;
             Ok((first, acks))
         };
@@ -179,11 +176,11 @@ impl LinkDriver {
             .map_err(|status| Ended::Fault(broken(&status)))?;
         let first = first.ok_or(Ended::Fault(LinkFault::Protocol))?;
         let welcome = wire::check_welcome(first, &peer.id).map_err(Ended::Fault)?;
-        let never_attached = self.sender.callee().is_none();
-        match self
-            .sender
-            .attach(welcome.generation, welcome.resumed, welcome.received)
-        {
+        let never_attached = self.callee().is_none();
+        let attached = self.line.with(|sender| {
+            sender.attach(welcome.generation, welcome.resumed, welcome.received)
+        });
+        match attached {
             // It claims to have frames that were never sent.
             Attached::MustReset if never_attached => {
                 return Err(Ended::Fault(LinkFault::Protocol));
@@ -197,36 +194,18 @@ impl LinkDriver {
         self.backoff.reset();
         info!(peer = %self.peer.id, generation = welcome.generation, "link up");
         self.peer.link_up(channel, welcome.generation);
-        Ok(Connection { batches, acks })
+        turn.begin();
+        Ok(Connection { acks, _turn: turn })
     }
 
-    /// Moves frames and acknowledgements until something ends it.
-    async fn pump(&mut self, target: Target, connection: Connection) -> Ended {
-        let Connection { batches, mut acks } = connection;
+    /// Takes acknowledgements until something ends it.
+    async fn pump(&mut self, target: Target, mut connection: Connection) -> Ended {
         loop {
-            let unwritten = self.sender.unwritten() > 0;
-            let room = self.sender.room() > 0;
             tokio::select! {
-                ack = acks.message() => match self.acked(ack) {
+                ack = connection.acks.message() => match self.acked(ack) {
                     Ok(()) => {}
                     Err(fault) => return Ended::Fault(fault),
                 },
-                place = batches.reserve(), if unwritten => {
-                    let Ok(place) = place else {
-                        return Ended::Fault(LinkFault::Connection("closed".to_owned()));
-                    };
-                    self.top_up();
-                    if let Some(batch) = self.sender.next_batch() {
-                        self.count(&batch.frames);
-                        place.send(wire::batch(batch));
-                    }
-                }
-                () = self.peer.outbox.filled(), if room && !unwritten => {
-                    // Whoever else is about to send comes first: one batch of many frames costs
-                    // hardly more than one of a single frame. Nobody is waited for.
-                    tokio::task::yield_now().await;
-                    self.top_up();
-                }
                 Ok(()) = self.target.changed() => if self.has_moved(target) {
                     return Ended::Moved;
                 },
@@ -234,10 +213,15 @@ impl LinkDriver {
         }
     }
 
+    /// The life of the peer that the frames were sent to.
+    fn callee(&self) -> Option<u64> {
+        self.line.with(|sender| sender.callee())
+    }
+
     fn has_moved(&mut self, old: Target) -> bool {
         let new = *self.target.borrow_and_update();
         // The view may lag behind what the welcome said; only a newer life is news.
-        let newer = self.sender.callee().is_some_and(|g| new.generation > g);
+        let newer = self.callee().is_some_and(|g| new.generation > g);
         if !newer {
             self.peer.outbox.keep_outdated();
         }
@@ -250,7 +234,8 @@ impl LinkDriver {
         let Some(link_ack::Body::Received(received)) = ack.body else {
             return Err(LinkFault::Protocol);
         };
-        self.sender.acked(received).map_err(|violation| {
+        let acked = self.line.with(|sender| sender.acked(received));
+        acked.map_err(|violation| {
             warn!(peer = %self.peer.id, %violation, "a peer broke the rules of the link");
             LinkFault::Protocol
         })?;
@@ -258,30 +243,9 @@ impl LinkDriver {
         Ok(())
     }
 
-    /// Takes from the queue what fits into the window and the next batch.
-    fn top_up(&mut self) {
-        let limits = &self.context.limits.link;
-        let frames = limits
-            .batch_frames
-            .saturating_sub(self.sender.unwritten())
-            .min(self.sender.room());
-        let sender = &mut self.sender;
-        self.peer
-            .outbox
-            .take(frames, limits.batch_bytes, |frame| sender.push(frame));
-    }
-
     /// Tells those who wait for it how much has arrived.
     fn settle(&self) {
-        self.peer.outbox.settle_to(self.sender.outstanding());
-    }
-
-    fn count(&self, frames: &[bytes::Bytes]) {
-        let metrics = &self.peer.metrics;
-        metrics.sent_batches.increment(1);
-        metrics.sent_frames.increment(frames.len() as u64);
-        let bytes: usize = frames.iter().map(bytes::Bytes::len).sum();
-        metrics.sent_bytes.increment(bytes as u64);
+        self.peer.outbox.settle_to(self.line.with(|sender| sender.outstanding()));
     }
 
     /// Nobody knows what became of the frames that are not acknowledged, and what was queued behind
@@ -289,7 +253,7 @@ impl LinkDriver {
     /// Unless `all`, what was queued for the peer's new life stays.
     async fn give_back(&mut self, all: bool) {
         let epoch = self.context.next_epoch();
-        let mut frames = self.sender.reset(epoch);
+        let mut frames = self.line.with(|sender| sender.reset(epoch));
         self.peer.outbox.take_lost(all, |frame| frames.push(frame));
         self.lost(frames).await;
     }

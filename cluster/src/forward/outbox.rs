@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -12,7 +13,6 @@ pub(super) struct Outbox {
     queue: Mutex<Queue>,
     max_frames: usize,
     max_bytes: usize,
-    filled: Notify,
     room: Notify,
     settled: Notify,
 }
@@ -27,6 +27,8 @@ struct Queue {
     /// until it is decided what becomes of them.
     outdated: Option<usize>,
     open: bool,
+    /// The task that takes, while there is nothing to take.
+    taker: Option<Waker>,
 }
 
 impl Queue {
@@ -73,7 +75,6 @@ impl Outbox {
             queue: Mutex::default(),
             max_frames,
             max_bytes,
-            filled: Notify::new(),
             room: Notify::new(),
             settled: Notify::new(),
         }
@@ -97,10 +98,10 @@ impl Outbox {
         }
         queue.bytes += frame.len();
         queue.frames.push_back(frame.clone());
-        let first = queue.frames.len() == 1;
+        let taker = queue.taker.take();
         drop(queue);
-        if first {
-            self.filled.notify_one();
+        if let Some(taker) = taker {
+            taker.wake();
         }
         Ok(())
     }
@@ -119,10 +120,21 @@ impl Outbox {
         }
     }
 
-    /// Resolves when there is something to take; for one waiter.
-    pub(super) async fn filled(&self) {
-        while self.lock().nothing_to_take() {
-            self.filled.notified().await;
+    /// Ready when there is something to take; for one task at a time.
+    pub(super) fn poll_filled(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut queue = self.lock();
+        if !queue.nothing_to_take() {
+            return Poll::Ready(());
+        }
+        queue.taker = Some(cx.waker().clone());
+        Poll::Pending
+    }
+
+    /// Lets the task that waits in [`Self::poll_filled`] look again.
+    pub(super) fn wake(&self) {
+        let taker = self.lock().taker.take();
+        if let Some(taker) = taker {
+            taker.wake();
         }
     }
 
@@ -161,7 +173,7 @@ impl Outbox {
     /// The link stood with the new life before the view knew of it: nothing is outdated.
     pub(super) fn keep_outdated(&self) {
         self.lock().outdated = None;
-        self.filled.notify_one();
+        self.wake();
     }
 
     /// Moves out what cannot be sent any more: the outdated frames if that is known, and else, or
@@ -179,7 +191,7 @@ impl Outbox {
         }
         drop(queue);
         self.room.notify_waiters();
-        self.filled.notify_one();
+        self.wake();
     }
 
     /// Moves out, in order, the frames that are `perishable`.
