@@ -177,9 +177,9 @@ impl LinkDriver {
         let first = first.ok_or(Ended::Fault(LinkFault::Protocol))?;
         let welcome = wire::check_welcome(first, &peer.id).map_err(Ended::Fault)?;
         let never_attached = self.callee().is_none();
-        let attached = self.line.with(|sender| {
-            sender.attach(welcome.generation, welcome.resumed, welcome.received)
-        });
+        let attached = self
+            .line
+            .with(|sender| sender.attach(welcome.generation, welcome.resumed, welcome.received));
         match attached {
             // It claims to have frames that were never sent.
             Attached::MustReset if never_attached => {
@@ -245,7 +245,9 @@ impl LinkDriver {
 
     /// Tells those who wait for it how much has arrived.
     fn settle(&self) {
-        self.peer.outbox.settle_to(self.line.with(|sender| sender.outstanding()));
+        self.peer
+            .outbox
+            .settle_to(self.line.with(|sender| sender.outstanding()));
     }
 
     /// Nobody knows what became of the frames that are not acknowledged, and what was queued behind

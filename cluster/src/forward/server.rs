@@ -201,14 +201,12 @@ async fn take_batches(
     answers: &mpsc::Sender<Result<LinkAck, Status>>,
 ) -> Option<Status> {
     let mut ack_at: Option<Instant> = None;
+    // Set once for each acknowledgement, and not anew for each batch.
+    let ack_time = tokio::time::sleep_until(now().into());
+    tokio::pin!(ack_time);
     loop {
-        let ack_time = async {
-            match ack_at {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
-                None => std::future::pending().await,
-            }
-        };
         let batch = tokio::select! {
+            biased;
             batch = batches.message() => match batch {
                 Ok(Some(batch)) => Some(batch),
                 Ok(None) => return None,
@@ -217,7 +215,7 @@ async fn take_batches(
                     return None;
                 }
             },
-            () = ack_time => None,
+            () = &mut ack_time, if ack_at.is_some() => None,
         };
         if let Some(batch) = batch
             && let Err(rejected) = inbox.deliver(attachment, now, batch).await
@@ -226,7 +224,12 @@ async fn take_batches(
         }
         match inbox.poll_ack(attachment, now()) {
             Ok((due, next)) => {
-                ack_at = next;
+                if next != ack_at {
+                    ack_at = next;
+                    if let Some(at) = next {
+                        ack_time.as_mut().reset(at.into());
+                    }
+                }
                 if let Some(received) = due
                     && answers.send(Ok(wire::ack(received))).await.is_err()
                 {
