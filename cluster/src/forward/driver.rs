@@ -53,7 +53,7 @@ enum Ended {
 struct Connection {
     acks: Streaming<LinkAck>,
     /// Held as long as the connection takes frames.
-    _turn: Turn,
+    turn: Turn,
 }
 
 impl LinkDriver {
@@ -92,7 +92,7 @@ impl LinkDriver {
                 Ended::Reset => self.give_back(false).await,
                 Ended::Fault(fault) => {
                     debug!(peer = %self.peer.id, %fault, "link down");
-                    self.sender.broken(now());
+                    self.line.with(|sender| sender.broken(now()));
                     tokio::select! {
                         () = stop.cancelled() => break,
                         () = self.pause() => {}
@@ -142,10 +142,11 @@ impl LinkDriver {
             Ok(()) = moved.changed() => return Ended::Moved,
         };
         match opened {
-            Ok(connection) => {
-                if self.sender.mended(now()) {
+            Ok(mut connection) => {
+                if self.line.with(|sender| sender.mended(now())) {
                     self.give_back_perishable().await;
                 }
+                connection.turn.begin();
                 self.pump(target, connection).await
             }
             Err(ended) => ended,
@@ -163,7 +164,7 @@ impl LinkDriver {
             self.line.with(|sender| sender.epoch()),
             &peer.id,
         );
-        let (mut turn, batches) = self.line.connect(hello);
+        let (turn, batches) = self.line.connect(hello);
         let greet = async {
             let mut client = peer::client(channel.clone(), context);
             let mut acks = client.link(batches).await?.into_inner();
@@ -194,8 +195,7 @@ impl LinkDriver {
         self.backoff.reset();
         info!(peer = %self.peer.id, generation = welcome.generation, "link up");
         self.peer.link_up(channel, welcome.generation);
-        turn.begin();
-        Ok(Connection { acks, _turn: turn })
+        Ok(Connection { acks, turn })
     }
 
     /// Takes acknowledgements until something ends it.
@@ -263,7 +263,7 @@ impl LinkDriver {
     /// After a long break: see [`super::link`].
     async fn give_back_perishable(&mut self) {
         let perishable = |frame: &bytes::Bytes| self.context.handler.perishable(frame);
-        let mut frames = self.sender.withdraw(perishable);
+        let mut frames = self.line.with(|sender| sender.withdraw(perishable));
         self.peer
             .outbox
             .withdraw(perishable, |frame| frames.push(frame));
