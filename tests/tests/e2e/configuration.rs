@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use crate::harness::{Authority, Folder, binary, command, have};
+use crate::harness::{Authority, Folder, binary, command, have, keep_from_settings};
 
 /// Files of a good single node in `folder`, and its configuration.
 fn good(folder: &Path) -> String {
@@ -268,13 +268,14 @@ async fn a_file_that_cannot_be_read_is_told() {
     )
     .unwrap();
     // Not as root, who can read everything.
-    let output = std::process::Command::new("setpriv")
+    let mut command = std::process::Command::new("setpriv");
+    command
         .args(["--reuid=65534", "--clear-groups"])
         .arg(binary())
         .args(["config", "check", "--config"])
-        .arg(&file)
-        .output()
-        .unwrap();
+        .arg(&file);
+    keep_from_settings(&mut command);
+    let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(
         !output.status.success()

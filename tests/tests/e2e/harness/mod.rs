@@ -35,7 +35,7 @@ pub use node::{
     ADMIN_PORT, CLIENT_PORT, CLIENT_TLS_PORT, DNS_PORT, GOSSIP_PORT, MESH_PORT, Node, PEER_PORT,
     PEER_TLS_PORT, RAFT_PORT, STORE_PORT, binary, command,
 };
-pub use process::{Process, have, have_file};
+pub use process::{Process, have, have_file, keep_from_settings};
 pub use profanity::{ClientTls, Profanity};
 pub use prosody::{Prosody, VirtualHost, external};
 pub use sip_wire::SipWire;

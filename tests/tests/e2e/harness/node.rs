@@ -10,8 +10,8 @@ use entente_load::Endpoint;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::Process;
 use super::wait::eventually;
+use super::{Process, keep_from_settings};
 
 /// The ports of every node: none that a server of this machine may hold on all addresses.
 pub const DNS_PORT: u16 = 15353;
@@ -214,6 +214,7 @@ impl Node {
             .envs(self.environment.iter().cloned())
             .stdin(std::process::Stdio::null())
             .kill_on_drop(true);
+        keep_from_settings(command.as_std_mut());
         super::within("the command's end", START, command.output())
             .await
             .unwrap()
@@ -251,11 +252,7 @@ impl Node {
 /// Runs the program under test once.
 pub async fn command(arguments: &[&str], input: &str) -> Output {
     let mut command = tokio::process::Command::new(binary());
-    for (name, _) in
-        std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("ENTENTE_"))
-    {
-        command.env_remove(name);
-    }
+    keep_from_settings(command.as_std_mut());
     let mut child = command
         .args(arguments)
         .stdin(std::process::Stdio::piped())

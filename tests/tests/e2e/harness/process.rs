@@ -17,12 +17,7 @@ impl Process {
     pub fn start(mut command: Command, log: &Path) -> Self {
         use std::os::unix::process::CommandExt;
         let file = File::options().create(true).append(true).open(log).unwrap();
-        for (name, _) in std::env::vars_os() {
-            // The node refuses variables with its prefix that it does not know, as it must.
-            if name.to_string_lossy().starts_with("ENTENTE_") && !set(&command, &name) {
-                command.env_remove(name);
-            }
-        }
+        keep_from_settings(&mut command);
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
@@ -89,10 +84,17 @@ impl Drop for Process {
     }
 }
 
-fn set(command: &Command, name: &std::ffi::OsStr) -> bool {
-    command
-        .get_envs()
-        .any(|(known, value)| known == name && value.is_some())
+/// Takes from `command` what the tests' own variables (`ENTENTE_BIN`) would mean to a node, which
+/// refuses variables with its prefix that it does not know. What was set for the command stays.
+pub fn keep_from_settings(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let set = command
+            .get_envs()
+            .any(|(known, value)| known == name && value.is_some());
+        if name.to_string_lossy().starts_with("ENTENTE_") && !set {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// Whether `program` is installed. In CI it must be; elsewhere the reason for skipping is printed.
