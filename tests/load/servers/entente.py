@@ -20,7 +20,7 @@ id = "{node}"
 host = "{host}"
 data_dir = "{directory}/data"
 public_addresses = ["{address}"]
-roles = ["home", "client", "xmpp", "sip"]
+roles = {roles}
 [cluster]
 listen = "{address}"
 advertise = "{address}"
@@ -74,7 +74,8 @@ class Entente(Instance):
             dns_address=self.name_server.address, dns_port=self.name_server.port,
             certificate=self.certificate, key=self.key, ca=self.authority.certificate,
             domain=self.domain, node=self.node, host=self.host or self.domain,
-            cluster=self.cluster, sip=self.sip.format(address=self.address)))
+            cluster=self.cluster, sip=self.sip.format(address=self.address),
+            roles=json.dumps(["home", "client", "xmpp"] + ["sip"] * bool(self.sip))))
 
     def command(self):
         return [BINARY, "run", "--config", str(self.config)], {}
