@@ -22,9 +22,11 @@ pub(super) fn run(named: Option<&Path>) -> Result<ExitCode, CommandError> {
     if let Some(metrics) = admin::install_metrics() {
         admin::keep_metrics(metrics);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if config.node.threads > 0 {
+        runtime.worker_threads(config.node.threads);
+    }
+    let runtime = runtime.enable_all().build()?;
     runtime.block_on(node(config, path, development))?;
     // Everything that matters was awaited; what still runs ends with the process. Taking the runtime
     // down first would only pull the ground from under the store's engine, whose own threads panic

@@ -433,6 +433,7 @@ impl Check<'_> {
             public_addresses: self.ip_list("node.public_addresses", raw.public_addresses),
             private_addresses: self.ip_list("node.private_addresses", raw.private_addresses),
             roles,
+            threads: self.size("node.threads", raw.threads),
         })
     }
 

@@ -37,6 +37,7 @@ pub(crate) const KEYS: &[Key] = keys! {
     "node.public_addresses" List "[]" "IP addresses" "Addresses under which peers and clients on the Internet reach this node (A and AAAA in the public view). Without one the node's own addresses are used.";
     "node.private_addresses" List "[]" "IP addresses" "The same for askers in dns.private_networks.";
     "node.roles" List "[\"home\", \"client\", \"xmpp\", \"sip\", \"dns\"]" "home, client, xmpp, sip, dns" "What this node does: home of users, client access, XMPP federation, SIP federation (only with sip.listen), name server.";
+    "node.threads" Integer "0" "0 to 1024" "Threads that serve. 0: one for each core that the machine, or the container's limit, gives. Where several nodes share a machine, give each its part of the cores: nodes with more threads than cores cost more CPU for each message.";
     "cluster.name" Text "entente" "a DNS label" "Name of the cluster; nodes of another name are not heard.";
     "cluster.seeds" List "[]" "host:port" "Gossip addresses of some nodes, names or addresses; a name may stand for many. Empty: a cluster of this node alone.";
     "cluster.bootstrap" Switch "false" "" "This node founds the cluster when its data_dir is empty and no seed answers. Exactly one node of a new cluster says so.";

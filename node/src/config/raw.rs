@@ -48,6 +48,7 @@ table!(RawNode {
     public_addresses: Vec<String>,
     private_addresses: Vec<String>,
     roles: Vec<String>,
+    threads: i64,
 });
 table!(RawCluster {
     name: String,

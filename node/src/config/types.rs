@@ -36,6 +36,8 @@ pub(crate) struct NodeConfig {
     pub(crate) public_addresses: Vec<IpAddr>,
     pub(crate) private_addresses: Vec<IpAddr>,
     pub(crate) roles: Roles,
+    /// Threads that serve; zero: one for each core.
+    pub(crate) threads: usize,
 }
 
 /// How the node meets others.

@@ -21,6 +21,7 @@ host = "{host}"
 data_dir = "{directory}/data"
 public_addresses = ["{address}"]
 roles = {roles}
+threads = {threads}
 [cluster]
 listen = "{address}"
 advertise = "{address}"
@@ -59,6 +60,8 @@ class Entente(Instance):
     node, host, cluster = "n1", None, ""
     # Further tables of the configuration; SIP is off without them.
     sip = ""
+    # One for each core.
+    threads = 0
 
     @staticmethod
     def available():
@@ -75,7 +78,7 @@ class Entente(Instance):
             certificate=self.certificate, key=self.key, ca=self.authority.certificate,
             domain=self.domain, node=self.node, host=self.host or self.domain,
             cluster=self.cluster, sip=self.sip.format(address=self.address),
-            roles=json.dumps(["home", "client", "xmpp"] + ["sip"] * bool(self.sip))))
+            threads=self.threads, roles=json.dumps(["home", "client", "xmpp"] + ["sip"] * bool(self.sip))))
 
     def command(self):
         return [BINARY, "run", "--config", str(self.config)], {}
@@ -126,6 +129,8 @@ class EntenteCluster(Entente):
         for number, place in enumerate(self.addresses(address), 1):
             node = Entente(self.directory, domain, place, authority, name_server)
             node.node, node.host = f"n{number}", f"n{number}.{domain}"
+            # All nodes are on this machine: each gets its part of the cores.
+            node.threads = max(1, os.cpu_count() // self.NODES)
             node.directory = self.directory / node.node
             node.directory.mkdir(exist_ok=True)
             self.nodes.append(node)
