@@ -18,6 +18,7 @@ async fn lab() {
     if !have_kamailio() {
         return;
     }
+    let _turn = super::turn();
     let folder = Folder::new("sip-lab");
     let authority = Authority::new(&folder.path().join("ca"));
     let certificate = authority.issue_for_both(KAMAILIO, &[KAMAILIO]);

@@ -51,6 +51,15 @@ fn have_kamailio() -> bool {
         )
 }
 
+/// The addresses of these suites belong to one test at a time, in whichever process it runs: hold what
+/// this returns to the end.
+fn turn() -> std::fs::File {
+    let path = std::env::temp_dir().join("entente-e2e-sip.lock");
+    let file = std::fs::File::create(path).unwrap();
+    file.lock().unwrap();
+    file
+}
+
 /// Everything that runs.
 pub struct World {
     pub cluster: Cluster,
@@ -79,6 +88,7 @@ async fn microsoft_like() {
     if !have_everything() {
         return;
     }
+    let _turn = turn();
     let world = Arc::new(start().await);
     let mut cases = Cases::default();
     cases
@@ -108,6 +118,7 @@ async fn kamailio_users() {
     if !have_everything() {
         return;
     }
+    let _turn = turn();
     let world = Arc::new(start().await);
     let mut cases = Cases::default();
     cases
