@@ -7,6 +7,9 @@ use idna::uts46::{AsciiDenyList, Hyphens, Uts46};
 
 use super::{JidError, MAX_PART_LEN};
 
+/// Passes of a profile until it must have settled; more than two are not known to be needed.
+const MAX_PASSES: usize = 4;
+
 /// ASCII allowed in a localpart that needs no case folding (RFC 7622 section 3.3.1).
 pub(super) fn is_plain_local(local: &str) -> bool {
     (1..=MAX_PART_LEN).contains(&local.len())
@@ -49,8 +52,24 @@ pub(super) fn local(local: &str) -> Result<Cow<'_, str>, JidError> {
     if local.len() > 3 * MAX_PART_LEN {
         return Err(JidError::Localpart);
     }
-    let prepared = jid::NodePart::new(local).map_err(|_| JidError::Localpart)?;
-    Ok(Cow::Owned(prepared.into_owned().into_inner()))
+    let nodeprep = |text: &str| Some(jid::NodePart::new(text).ok()?.into_owned().into_inner());
+    let prepared = settled(local, nodeprep).ok_or(JidError::Localpart)?;
+    Ok(Cow::Owned(prepared))
+}
+
+/// What `prepare` makes of `text` in the end. The tables of Unicode 3.2 give no case to some later
+/// characters (U+03F9) whose compatibility forms have one, so what one pass gives another may change;
+/// then two forms of one address would be two addresses.
+fn settled(text: &str, prepare: impl Fn(&str) -> Option<String>) -> Option<String> {
+    let mut prepared = prepare(text)?;
+    for _ in 0..MAX_PASSES {
+        let again = prepare(&prepared)?;
+        if again == prepared {
+            return Some(prepared);
+        }
+        prepared = again;
+    }
+    None
 }
 
 /// Normalises a domain: lower case, U-labels, no dot at the end.
@@ -85,8 +104,10 @@ pub(super) fn resource(resource: &str) -> Result<Cow<'_, str>, JidError> {
     if resource.is_empty() || resource.len() > MAX_PART_LEN {
         return Err(JidError::Resourcepart);
     }
-    if let Ok(prepared) = jid::ResourcePart::new(resource) {
-        return Ok(Cow::Owned(prepared.into_owned().into_inner()));
+    let resourceprep =
+        |text: &str| Some(jid::ResourcePart::new(text).ok()?.into_owned().into_inner());
+    if let Some(prepared) = settled(resource, resourceprep) {
+        return Ok(Cow::Owned(prepared));
     }
     // Resourceprep knows Unicode 3.2. RFC 7622 allows what came later, emoji above all; such text is
     // taken as it is, but for what OpaqueString forbids too.

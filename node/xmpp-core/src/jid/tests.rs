@@ -36,6 +36,14 @@ fn case_and_dots_are_normalised() {
 }
 
 #[test]
+fn what_was_prepared_stays_as_it_is() {
+    // A capital that Unicode 3.2 does not know, and whose compatibility form is a capital too.
+    let jid = BareJid::new("\u{3f9}@a.example").unwrap();
+    assert_eq!(jid.as_str(), "\u{3c3}@a.example");
+    assert_eq!(BareJid::new(jid.as_str()).unwrap(), jid);
+}
+
+#[test]
 fn a_labels_become_u_labels_and_back() {
     let jid = Jid::new("a@xn--bcher-kva.example").unwrap();
     assert_eq!(jid.domain(), "bücher.example");
