@@ -82,14 +82,21 @@ fn have_everything() -> bool {
     have_kamailio() && have("unbound", "unbound") && have("dig", "bind9-dnsutils")
 }
 
+/// The turn, which has to outlive the rest, and everything; `None` where something is not installed.
+async fn world() -> Option<(std::fs::File, Arc<World>)> {
+    if !have_everything() {
+        return None;
+    }
+    let turn = turn();
+    Some((turn, Arc::new(start().await)))
+}
+
 /// The Microsoft-like peer: presence and texts both ways, its limits and its quirks.
 #[tokio::test(flavor = "multi_thread")]
 async fn microsoft_like() {
-    if !have_everything() {
+    let Some((_turn, world)) = world().await else {
         return;
-    }
-    let _turn = turn();
-    let world = Arc::new(start().await);
+    };
     let mut cases = Cases::default();
     cases
         .together(vec![
@@ -115,11 +122,9 @@ async fn microsoft_like() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn kamailio_users() {
-    if !have_everything() {
+    let Some((_turn, world)) = world().await else {
         return;
-    }
-    let _turn = turn();
-    let world = Arc::new(start().await);
+    };
     let mut cases = Cases::default();
     cases
         .together(vec![
